@@ -1,0 +1,232 @@
+"""What an author writes and a plugin registers: a function of a few lines, with its kind and its options."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Callable
+
+from ..errors import InputError
+
+__all__ = ["Component", "Bound", "loss", "optimizer", "schedule", "initializer", "plain"]
+
+
+def plain(value: Any) -> bool:
+    """Whether `value` can be an option: JSON's scalars and tuples of them."""
+    if isinstance(value, tuple):
+        return all(plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+@dataclass(frozen=True, eq=True)
+class Component:
+    """A named author's function of one kind (``cell``, ``topology``, ``loss``, ...).
+
+    Two components are equal when they are the same function of the same module: a cell
+    of a notebook that is run again replaces itself.
+    """
+
+    fn: Callable
+
+    kind = "component"
+
+    @property
+    def name(self) -> str:
+        return self.fn.__name__
+
+    @property
+    def module(self) -> str:
+        return self.fn.__module__
+
+    @property
+    def qualname(self) -> str:
+        return self.fn.__qualname__
+
+    @property
+    def filename(self) -> str:
+        return self.fn.__code__.co_filename
+
+    @property
+    def lineno(self) -> int:
+        return self.fn.__code__.co_firstlineno
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(self.fn) or "").strip().split("\n")[0]
+
+    @property
+    def __doc__(self):  # type: ignore[override]
+        return self.fn.__doc__
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """Option names and their defaults: the keyword-only parameters with one."""
+        parameters = inspect.signature(self.fn).parameters.values()
+        return {
+            p.name: p.default
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+        }
+
+    @property
+    def source(self) -> str:
+        """The author's text."""
+        return inspect.getsource(self.fn)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the compiled function: changes when its code does, not when it moves."""
+        return hashlib.sha256(_code_text(self.fn.__code__).encode()).hexdigest()[:16]
+
+    def complete(self, options: dict[str, Any]) -> dict[str, Any]:
+        """`options` checked against the declared ones, lists made tuples, defaults filled in."""
+        unknown = [o for o in options if o not in self.options]
+        if unknown:
+            known = ", ".join(self.options) or "none"
+            raise InputError(f"{self.kind} {self.name!r} has no option {unknown[0]!r}; its options are: {known}")
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+        for key, value in given.items():
+            if not plain(value):
+                raise InputError(
+                    f"option {key!r} of {self.kind} {self.name!r} must be a number, a string, a bool, None "
+                    f"or a tuple of these, got {type(value).__name__}"
+                )
+        return {**self.options, **given}
+
+    def __repr__(self) -> str:
+        options = "".join(f", {k}={v!r}" for k, v in self.options.items())
+        return f"<{self.kind} {self.name}{options}: {self.summary}>"
+
+    def __reduce__(self):
+        return _find, (self.module, self.qualname)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A component with its options chosen, such as ``losses.huber(delta=2.0)``."""
+
+    component: Component
+    items: tuple[tuple[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        return self.component.name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.items)
+
+    def describe(self) -> dict[str, Any]:
+        """Name and options as plain JSON."""
+        return {"name": self.name, "options": self.options}
+
+    def __call__(self, *args, **kwargs):
+        return self.component.fn(*args, **kwargs, **self.options)
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.items)})"
+
+
+class _WithOptions(Component):
+    """A component whose call chooses its options."""
+
+    def __call__(self, **options) -> Bound:
+        return Bound(self, tuple(self.complete(options).items()))
+
+    def __hash__(self):
+        return hash(self.fn)
+
+
+class Loss(_WithOptions):
+    kind = "loss"
+
+    @property
+    def target(self) -> str:
+        """``"class"`` where targets are integer classes, ``"values"`` where they are numbers."""
+        return getattr(self.fn, "target", "values")
+
+
+class Optimizer(_WithOptions):
+    kind = "optimizer"
+
+
+class Schedule(_WithOptions):
+    kind = "schedule"
+
+
+class Initializer(_WithOptions):
+    kind = "initializer"
+
+
+def loss(fn: Callable | None = None, *, target: str = "values"):
+    """Make a loss of a function ``(o, target, *, options) -> scalar`` in the language of steps.
+
+    Parameters
+    ----------
+    fn : callable
+        Reads the network's output ``o`` and ``target``, both vectors (outputs,), and returns
+        the loss of one step of one sequence, a scalar. It is traced: its derivative is free.
+    target : {"values", "class"}
+        With ``"class"`` the caller gives integers and the equation sees them one-hot.
+
+    Examples
+    --------
+    >>> from rnncore.lang import loss, mean
+    >>> @loss
+    ... def log_cosh(o, target):
+    ...     from rnncore.lang import softplus
+    ...     e = o - target
+    ...     return mean(e + softplus(-2 * e))
+    >>> log_cosh.name
+    'log_cosh'
+    """
+    if fn is None:
+        return lambda f: loss(f, target=target)
+    if target not in ("values", "class"):
+        raise InputError(f"target must be 'values' or 'class', got {target!r}")
+    fn.target = target  # type: ignore[attr-defined]
+    return Loss(fn)
+
+
+def optimizer(fn: Callable) -> Optimizer:
+    """Make an optimiser of NumPy equations ``(p, g, t, lr, *slots, options) -> (p, *slots)``.
+
+    ``p``, ``g`` and every slot are flat vectors of one length and dtype; slots start at zero
+    and carry the names of the positional parameters after ``lr``; ``t`` counts updates from 1;
+    ``lr`` is the scheduled learning rate. Nothing is written in place.
+    """
+    return Optimizer(fn)
+
+
+def schedule(fn: Callable) -> Schedule:
+    """Make a schedule of a function ``(t, total, *, options) -> factor`` of the learning rate.
+
+    ``t`` counts updates from 0, ``total`` is the planned number of updates.
+    """
+    return Schedule(fn)
+
+
+def initializer(fn: Callable) -> Initializer:
+    """Make an initialiser of a function ``(shape, rng, *, options) -> array`` (float64)."""
+    return Initializer(fn)
+
+
+def _code_text(code) -> str:
+    """A stable text of a code object: names, constants and instructions, no file and no lines."""
+    constants = [_code_text(c) if inspect.iscode(c) else repr(c) for c in code.co_consts[1:]]
+    first = code.co_consts[0] if code.co_consts else None
+    if not isinstance(first, str):  # a leading string is the docstring
+        constants.insert(0, _code_text(first) if inspect.iscode(first) else repr(first))
+    return "|".join([code.co_code.hex(), ",".join(code.co_names), ",".join(code.co_varnames), *constants])
+
+
+def _find(module: str, qualname: str):
+    import importlib
+
+    found: Any = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
