@@ -1,0 +1,181 @@
+"""A cell is its equations; a layer is a cell with units and options."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping
+
+from ..errors import InputError, LanguageError
+from .component import Component
+from .dims import UNITS
+from .trace import Step, signature_of, size_symbols, trace
+
+__all__ = ["cell", "Cell", "Layer", "sizes_of"]
+
+
+class Cell(Component):
+    """What ``@cell`` returns. Called with a number of units it gives a layer."""
+
+    kind = "cell"
+
+    def __call__(self, units: int, **options) -> Layer:
+        """A layer of `units` units of this cell.
+
+        Parameters
+        ----------
+        units : int
+            At least 1.
+        **options
+            The cell's own options.
+
+        Raises
+        ------
+        InputError
+            An option is unknown, or `units` is no positive integer.
+        """
+        import operator
+
+        try:
+            number = operator.index(units)
+        except TypeError:
+            number = 0
+        if isinstance(units, bool) or number < 1:
+            raise InputError(f"units of cell {self.name!r} must be a positive integer, got {units!r}")
+        return Layer(self, number, tuple(self.complete(options).items()))
+
+    def __hash__(self):
+        return hash(self.fn)
+
+    def step(self, **options) -> Step:
+        """The traced step with `options` chosen; traced once and kept."""
+        return _traced(self, tuple(sorted(self.complete(options).items())))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A recurrent layer: a cell, its number of units, its options. An immutable description."""
+
+    cell: Cell
+    units: int
+    items: tuple[tuple[str, Any], ...]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.items)
+
+    @property
+    def step(self) -> Step:
+        return self.cell.step(**self.options)
+
+    @property
+    def source(self) -> str:
+        """The author's equations."""
+        return self.cell.source
+
+    def describe(self) -> dict[str, Any]:
+        """The layer as plain JSON: names, options, and the hash of its graph."""
+        return {
+            "cell": self.cell.name,
+            "units": self.units,
+            "options": self.options,
+            "graph": self.step.fingerprint,
+        }
+
+    def __repr__(self) -> str:
+        changed = [f"{k}={v!r}" for k, v in self.items if v != self.cell.options[k]]
+        return f"{self.cell.name}({', '.join([str(self.units), *changed])})"
+
+
+def cell(fn: Callable) -> Cell:
+    """Make a cell of the equations of one step.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(w, x, h, ..., *, further_input, option=default)``: the weights; ``x``, by that name, if
+        there is an input; one parameter per state. Keyword-only: a further per-step input without a
+        default, an option with one. It returns the new states in order; one value more means that the
+        first is an output apart from the states.
+
+    Returns
+    -------
+    Cell
+        Called with a number of units and options it gives a layer.
+
+    Examples
+    --------
+    >>> from rnncore.lang import cell, sigmoid, tanh
+    >>> @cell
+    ... def mgu(w, x, h):
+    ...     f = sigmoid(w.f(x, h))
+    ...     n = tanh(w.n(x, h=f * h))
+    ...     return (1 - f) * h + f * n
+    >>> mgu(64)
+    mgu(64)
+    """
+    made = Cell(fn)
+    signature_of(fn)
+    return made
+
+
+def sizes_of(layer: Layer, given: Mapping[str, int]) -> dict[Any, int]:
+    """Numbers for every size symbol of a layer's step.
+
+    Parameters
+    ----------
+    layer : Layer
+    given : mapping
+        Features of each input by its name; inputs that the cell does not read are ignored.
+
+    Raises
+    ------
+    InputError
+        An input that the cell reads is not given.
+    LanguageError
+        Sizes that the equations make equal are given as different numbers.
+    """
+    step = layer.step
+    missing = [n for n in step.inputs if n not in given]
+    if missing:
+        raise InputError(
+            f"cell {layer.cell.name!r} reads the input {missing[0]!r}; the network gives: {', '.join(given) or 'none'}"
+        )
+    sizes: dict[Any, int] = {UNITS: layer.units} | {n: given[n] for n in step.inputs}
+    symbols = size_symbols(step)
+    sizes |= {s: s for s in symbols if isinstance(s, int)}
+    for a, b, origin in step.equal:
+        if sizes[a] != sizes[b]:
+            raise LanguageError(
+                f"the equations make the sizes of {a!r} and {b!r} equal, but they are {sizes[a]} and {sizes[b]}",
+                *(origin or (None, None)),
+            )
+    _check_units(layer, sizes, symbols)
+    return sizes
+
+
+def _check_units(layer: Layer, sizes: Mapping[Any, int], symbols: set) -> None:
+    if UNITS in symbols:
+        return
+    first = layer.step.states[0]
+    got = sizes[layer.step.dims[first]]
+    if got != layer.units:
+        raise LanguageError(
+            f"{layer.units} units were asked for, but the equations of {layer.cell.name!r} fix the size of the state "
+            f"{first!r} to {got} (that of {layer.step.dims[first]!r})",
+            layer.cell.filename,
+            layer.cell.lineno,
+        )
+
+
+_lock = threading.Lock()
+_steps: dict[tuple, Step] = {}
+
+
+def _traced(component: Cell, options: tuple) -> Step:
+    key = (component.fn, tuple((k, type(v), v) for k, v in options))
+    found = _steps.get(key)
+    if found is None:
+        with _lock:
+            found = _steps.get(key) or _steps.setdefault(key, trace(component.fn, dict(options)))
+    return found

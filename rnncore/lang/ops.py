@@ -1,0 +1,238 @@
+"""The closed table of ops: NumPy meaning, derivative, shape rule, cost. One row an op.
+
+The CPU and CUDA texts of an op carry the same name (``rnncore.cpu.vectors``). Derivatives
+are written in ops of the table, so that they can be differentiated again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import numpy as np
+
+from .dims import Dim
+from .graph import Arithmetic, Graph, Node, author_line, fail, match
+
+__all__ = ["OPS", "Op", "apply", "as_node", "sum_to"]
+
+
+def _real(a):
+    return np.real(a)
+
+
+def _sigmoid(a):
+    e = np.exp(np.where(_real(a) < 0, a, -a))
+    return np.where(_real(a) < 0, e, 1) / (1 + e)
+
+
+def _softplus(a):
+    return np.where(_real(a) > 0, a, 0) + np.log1p(np.exp(np.where(_real(a) > 0, -a, a)))
+
+
+def _choose(condition, a, b):
+    """a where the condition holds, complex-step safe, keeping NaN of either argument."""
+    return np.where(condition, a, b)
+
+
+def _maximum(a, b):
+    return _choose((_real(a) >= _real(b)) | np.isnan(_real(a)), a, b)
+
+
+def _minimum(a, b):
+    return _choose((_real(a) <= _real(b)) | np.isnan(_real(a)), a, b)
+
+
+def _rmax(a):
+    return np.take_along_axis(a, np.argmax(_real(a), axis=-1, keepdims=True), -1)[..., 0]
+
+
+# shape rules: (node or None, *argument shapes) -> shape; they unify sizes as they go
+def _pointwise(node, *shapes):
+    rank = max(len(s) for s in shapes)
+    full = [s for s in shapes if len(s) == rank]
+    for s in shapes:
+        if len(s) not in (0, rank):
+            raise fail("a vector and a matrix cannot be combined pointwise")
+    for s in full[1:]:
+        for a, b in zip(full[0], s):
+            match(a, b, node.origin if node is not None else author_line())
+    return full[0]
+
+
+def _reduced(node, a):
+    if len(a) != 1:
+        raise fail("a reduction over units needs a vector, got " + ("a scalar" if not a else "a matrix"))
+    return ()
+
+
+def _matmul(node, a, b):
+    match(a[1], b[0], node.origin if node is not None else author_line())
+    return (a[0],)
+
+
+def _matmul_t(node, a, b):
+    match(a[0], b[0], node.origin if node is not None else author_line())
+    return (a[1],)
+
+
+@dataclass(frozen=True)
+class Op:
+    """A row: `numpy` computes it, `vjp(g, node)` gives one adjoint (or None) per argument."""
+
+    name: str
+    arity: int
+    numpy: Callable
+    vjp: Callable[[Node, Node], tuple]
+    shape: Callable = _pointwise
+    costly: bool = False  # worth saving for BPTT rather than computing again
+    boolean: bool = False
+
+    @property
+    def pointwise(self) -> bool:
+        return self.shape is _pointwise
+
+
+def _none(g, n):
+    return (None,) * len(n.args)
+
+
+def _where(c, a, b):
+    return apply("where", c, a, b)
+
+
+def _sin_vjp(g, n):
+    return (g * apply("cos", n.args[0]),)
+
+
+_ROWS = [
+    Op("add", 2, np.add, lambda g, n: (g, g)),
+    Op("sub", 2, np.subtract, lambda g, n: (g, -g)),
+    Op("mul", 2, np.multiply, lambda g, n: (g * n.args[1], g * n.args[0])),
+    Op("div", 2, np.divide, lambda g, n: (g / n.args[1], -(g * n) / n.args[1])),
+    Op("neg", 1, np.negative, lambda g, n: (-g,)),
+    Op("exp", 1, np.exp, lambda g, n: (g * n,), costly=True),
+    Op("log", 1, np.log, lambda g, n: (g / n.args[0],), costly=True),
+    Op("sqrt", 1, np.sqrt, lambda g, n: (0.5 * g / n,), costly=True),
+    Op("sin", 1, np.sin, _sin_vjp, costly=True),
+    Op("cos", 1, np.cos, lambda g, n: (-(g * apply("sin", n.args[0])),), costly=True),
+    Op("tanh", 1, np.tanh, lambda g, n: (g * (1 - n * n),), costly=True),
+    Op("sigmoid", 1, _sigmoid, lambda g, n: (g * (n * (1 - n)),), costly=True),
+    Op("softplus", 1, _softplus, lambda g, n: (g * apply("sigmoid", n.args[0]),), costly=True),
+    Op("relu", 1, lambda a: np.where((_real(a) > 0) | np.isnan(_real(a)), a, 0),
+       lambda g, n: (_where(apply("gt", n.args[0], 0), g, 0),)),
+    Op("abs", 1, lambda a: np.where(_real(a) < 0, -a, a),
+       lambda g, n: (_where(apply("gt", n.args[0], 0), g, _where(apply("lt", n.args[0], 0), -g, 0)),)),
+    Op("maximum", 2, _maximum, lambda g, n: (
+        _where(apply("ge", *n.args), g, 0), _where(apply("ge", *n.args), 0, g))),
+    Op("minimum", 2, _minimum, lambda g, n: (
+        _where(apply("le", *n.args), g, 0), _where(apply("le", *n.args), 0, g))),
+    Op("where", 3, _choose, lambda g, n: (None, _where(n.args[0], g, 0), _where(n.args[0], 0, g))),
+    Op("lt", 2, lambda a, b: _real(a) < _real(b), _none, boolean=True),
+    Op("le", 2, lambda a, b: _real(a) <= _real(b), _none, boolean=True),
+    Op("gt", 2, lambda a, b: _real(a) > _real(b), _none, boolean=True),
+    Op("ge", 2, lambda a, b: _real(a) >= _real(b), _none, boolean=True),
+    Op("eq", 2, lambda a, b: _real(a) == _real(b), _none, boolean=True),
+    Op("ne", 2, lambda a, b: _real(a) != _real(b), _none, boolean=True),
+    Op("and", 2, np.logical_and, _none, boolean=True),
+    Op("or", 2, np.logical_or, _none, boolean=True),
+    Op("not", 1, np.logical_not, _none, boolean=True),
+    Op("stop", 1, lambda a: a, _none),
+    Op("sum", 1, lambda a: np.sum(a, axis=-1),
+       lambda g, n: (apply("spread", g, n.args[0]),), shape=_reduced, costly=True),
+    Op("rmax", 1, _rmax, lambda g, n: (
+        _where(apply("eq", n.args[0], n), g, 0),), shape=_reduced, costly=True),
+    Op("spread", 2, lambda a, like: np.broadcast_to(a, like.shape), lambda g, n: (apply("sum", g), None)),
+    Op("matmul", 2, None, lambda g, n: (apply("outer", g, n.args[1]), apply("matmul_t", n.args[0], g)),
+       shape=_matmul, costly=True),
+    Op("matmul_t", 2, None, lambda g, n: (apply("outer", n.args[1], g), apply("matmul", n.args[0], g)),
+       shape=_matmul_t, costly=True),
+    Op("outer", 2, None, lambda g, n: (apply("matmul", g, n.args[1]), apply("matmul_t", g, n.args[0])),
+       shape=lambda node, a, b: (a[0], b[0]), costly=True),
+    Op("transpose", 1, lambda a: np.swapaxes(a, -1, -2), lambda g, n: (apply("transpose", g),),
+       shape=lambda node, a: (a[1], a[0])),
+    Op("eye", 1, lambda a: np.eye(*a.shape, dtype=a.dtype), _none),
+    Op("total", 1, np.sum, lambda g, n: (apply("spread", g, n.args[0]),), shape=lambda node, a: ()),
+]
+OPS: dict[str, Op] = {row.name: row for row in _ROWS}
+
+
+def as_node(value: Any, graph: Graph) -> Node:
+    """`value` as a node of `graph`: a node, a number, or something with a ``_node()``."""
+    if isinstance(value, Node):
+        if value.graph is not graph:
+            raise fail("a symbol of another cell is used here: symbols do not outlive the step they belong to")
+        return value
+    if isinstance(value, (bool, int, float, np.integer, np.floating)):
+        return graph.const(float(value))
+    made = getattr(type(value), "_node", None)
+    if made is not None:
+        return made(value)
+    if isinstance(value, np.ndarray):
+        raise fail("an array in a step must be wrapped: constant(array)")
+    raise fail(f"a {type(value).__name__} cannot be part of an equation")
+
+
+def _graph_of(args) -> Graph:
+    for a in args:
+        if isinstance(a, Node):
+            return a.graph
+        if isinstance(a, Arithmetic):
+            return a._node().graph  # type: ignore[attr-defined]
+    raise fail("an operation needs at least one symbol")
+
+
+def apply(name: str, *args) -> Node:
+    """The node of op `name` on `args`, simplified where a constant makes it trivial."""
+    graph = _graph_of(args)
+    nodes = tuple(as_node(a, graph) for a in args)
+    simple = _simplify(name, nodes, graph)
+    if simple is not None:
+        return simple
+    row = OPS[name]
+    shape = row.shape(None, *[n.shape for n in nodes])
+    return graph.make(name, nodes, (), shape)
+
+
+def _simplify(name: str, n: tuple[Node, ...], graph: Graph) -> Node | None:
+    row = OPS[name]
+    if row.pointwise and name != "spread" and all(a.is_const for a in n):
+        with np.errstate(all="ignore"):
+            value = row.numpy(*[np.float64(a.value) for a in n])
+        if not row.boolean and np.isfinite(value):
+            return graph.const(float(value))
+    if name == "add":
+        return _either(n, 0.0)
+    if name == "mul":
+        return _either(n, 1.0)
+    if name == "sub" and n[1].is_const and n[1].value == 0:
+        return n[0]
+    if name == "sub" and n[0].is_const and n[0].value == 0:
+        return apply("neg", n[1])
+    if name == "div" and n[1].is_const and n[1].value == 1:
+        return n[0]
+    if name == "neg" and n[0].op == "neg":
+        return n[0].args[0]
+    return None
+
+
+def _either(n, neutral):
+    for a, b in (n, n[::-1]):
+        if a.is_const and a.value == neutral:
+            return b
+    return None
+
+
+def sum_to(g: Node, target: Node) -> Node:
+    """`g` summed over the axes along which `target` was broadcast."""
+    if len(g.shape) == len(target.shape):
+        return g
+    if len(target.shape) == 0 and len(g.shape) == 1:
+        return apply("sum", g)
+    if len(target.shape) == 0 and len(g.shape) == 2:
+        return apply("total", g)
+    raise AssertionError(f"adjoint of shape {g.shape} for a value of shape {target.shape}")
+
+
+def new_dim(value: int | None = None, origin=None) -> Dim:
+    return Dim(number=value, origin=origin)

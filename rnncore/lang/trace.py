@@ -1,0 +1,241 @@
+"""Run an author's step once, on symbols, and keep what it computed."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import traceback
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Callable, Mapping
+
+import numpy as np
+
+from ..errors import LanguageError, RnncoreError
+from .dims import UNITS, Dim, Origin
+from .graph import Graph, Node, author_line, check_graph, fail, fingerprint, format_graph, pinned_origin
+from .graph import topological, tracing
+from .graph import match as match_dims
+from .ops import OPS, as_node
+from .weights import Parameter, Weights
+
+__all__ = ["Step", "trace", "signature_of", "constant", "current_graph"]
+
+_ACTIVE: list[Graph] = []
+
+
+def current_graph() -> Graph:
+    if not _ACTIVE:
+        raise fail("this function has a meaning only inside a step that is being traced")
+    return _ACTIVE[-1]
+
+
+def constant(array) -> Node:
+    """A fixed array (a vector or a matrix) as part of the equations.
+
+    Parameters
+    ----------
+    array : array_like, (n,) or (n, m)
+        Finite numbers. Its size is then fixed.
+    """
+    value = np.asarray(array, dtype=np.float64)
+    if value.ndim not in (1, 2):
+        raise fail(f"constant() takes a vector or a matrix, got an array of {value.ndim} axes")
+    return current_graph().array(value)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What the parameters of a step's function say: its inputs, states and options."""
+
+    inputs: tuple[str, ...]
+    states: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A traced step: leaves, parameters, the new states and the output, all resolved.
+
+    ``dims`` gives, for an input or a state, its size symbol (``"units"``, an input's name) or number.
+    """
+
+    name: str
+    graph: Graph
+    inputs: tuple[str, ...]
+    states: tuple[str, ...]
+    params: tuple[Parameter, ...]
+    roots: Mapping[str, Node]
+    dims: Mapping[str, Any]
+    equal: tuple[tuple[Any, Any, Origin | None], ...] = ()
+    separate_output: bool = False
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def next_states(self) -> dict[str, Node]:
+        return {s: self.roots["next." + s] for s in self.states}
+
+    @property
+    def output(self) -> Node:
+        return self.roots["y"]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the structure and of the parameters' names and starts."""
+        import hashlib
+
+        starts = [(p.name, [str(d) for d in p.shape], p.role, p.start) for p in self.params]
+        return hashlib.sha256((fingerprint(dict(self.roots)) + repr(starts)).encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return format_graph(dict(self.roots))
+
+
+def signature_of(fn: Callable) -> Signature:
+    """Inputs and states by the names of the parameters (see `cell`)."""
+    origin = (fn.__code__.co_filename, fn.__code__.co_firstlineno)
+    parameters = list(inspect.signature(fn).parameters.values())
+    if not parameters or parameters[0].kind not in (inspect.Parameter.POSITIONAL_OR_KEYWORD,):
+        raise LanguageError("the first parameter of a step is the weights: def my_cell(w, x, h)", *origin)
+    positional, further = [], []
+    for p in parameters[1:]:
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise LanguageError("a step cannot take *args or **kwargs: every state has a name", *origin)
+        if p.kind is p.KEYWORD_ONLY:
+            if p.default is p.empty:
+                further.append(p.name)
+        elif p.default is not p.empty:
+            raise LanguageError(f"option {p.name!r} must stand after a bare `*`", *origin)
+        else:
+            positional.append(p.name)
+    first = tuple(n for n in positional if n == "x")
+    states = tuple(n for n in positional if n != "x")
+    if not states:
+        raise LanguageError("a step needs at least one state, such as h: def my_cell(w, x, h)", *origin)
+    return Signature(first + tuple(further), states)
+
+
+def trace(fn: Callable, options: Mapping[str, Any], order: tuple[str, ...] | None = None) -> Step:
+    """Trace the step `fn` with `options` chosen.
+
+    Raises
+    ------
+    LanguageError
+        The equations are wrong; the error points at the author's line.
+    """
+    signature = signature_of(fn)
+    graph = Graph()
+    dims = {n: Dim(symbols=[n]) for n in signature.inputs} | {n: Dim() for n in signature.states}
+    leaf = {n: graph.leaf("input", n, (dims[n],), "step") for n in signature.inputs}
+    leaf |= {n: graph.leaf("state", n, (dims[n],), "step") for n in signature.states}
+    weights = Weights(graph, signature.states)
+    parameters = list(inspect.signature(fn).parameters.values())[1:]
+    positional = [leaf[p.name] for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    keyword = {p.name: leaf[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
+    returned, origin = run_traced(graph, fn, weights, *positional, **keyword, **options)
+    with pinned_origin(origin):
+        roots, separate = _returned(fn, returned, graph, leaf, signature.states)
+    return _resolve(fn.__name__, graph, signature, weights, roots, dims, separate)
+
+
+def run_traced(graph: Graph, fn: Callable, *args, **kwargs) -> tuple[Any, Origin]:
+    """Call an author's function on symbols; whatever it raises becomes a `LanguageError` at its own line."""
+    _ACTIVE.append(graph)
+    lines = [line for _, _, line in fn.__code__.co_lines() if line]
+    origin = (fn.__code__.co_filename, max(lines))
+    try:
+        with tracing():
+            return fn(*args, **kwargs), origin
+    except RnncoreError as error:
+        if isinstance(error, LanguageError) and error.filename is None:
+            raise LanguageError(error.message, *_last_line(error, fn)) from None
+        raise
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        raise LanguageError(message, *_last_line(error, fn)) from error
+    finally:
+        _ACTIVE.pop()
+
+
+def _last_line(error: BaseException, fn: Callable) -> Origin:
+    mine = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not os.path.abspath(f.filename).startswith(mine)]
+    if frames:
+        return frames[-1].filename, frames[-1].lineno or 0
+    return fn.__code__.co_filename, fn.__code__.co_firstlineno
+
+
+def _returned(fn, returned, graph, leaf, states) -> tuple[dict[str, Node], bool]:
+    expected = f"the new {'state' if len(states) == 1 else 'states'} {', '.join(states)} in this order"
+    if returned is None:
+        raise fail(f"{fn.__name__} returns nothing; return {expected}")
+    values = list(returned) if isinstance(returned, (tuple, list)) else [returned]
+    if len(values) not in (len(states), len(states) + 1):
+        raise fail(f"{fn.__name__} returns {len(values)} values; return {expected}, or an output before them")
+    separate = len(values) == len(states) + 1
+    output = as_node(values.pop(0), graph) if separate else None
+    roots = {}
+    for name, value in zip(states, values):
+        node = as_node(value, graph)
+        if len(node.shape) != 1:
+            if len(node.shape) == 0:
+                from .ops import apply
+
+                node = apply("spread", node, leaf[name])
+            else:
+                raise fail(f"the new {name} must be a vector, got a matrix")
+        match_dims(leaf[name].shape[0], node.shape[0], author_line())
+        roots["next." + name] = node
+    roots["y"] = output if output is not None else roots["next." + states[0]]
+    if len(roots["y"].shape) != 1:
+        raise fail("the output of a step must be a vector")
+    return roots, separate
+
+
+def _resolve(name, graph, signature, weights, roots, dims, separate) -> Step:
+    """Rewrite the traced graph with final parameter names and resolved sizes."""
+    final = weights.final_names()
+    leaf_names = {"|".join(map(str, key)): final[key] for key in weights.made}
+    target, made = Graph(), {}
+    for node in topological(roots.values()):
+        attrs = node.attrs
+        if node.op == "leaf" and attrs[0] == "param":
+            attrs = ("param", leaf_names[attrs[1]])
+        if node.op == "size":
+            attrs = (_fixed(attrs[0]),)
+        with pinned_origin(node.origin):
+            args = tuple(made[a.id] for a in node.args)
+            made[node.id] = target.make(node.op, args, attrs, tuple(_fixed(d) for d in node.shape), node.level)
+    params = []
+    used = {n.attrs[1] for n in made.values() if n.op == "leaf" and n.attrs[0] == "param"}
+    for key, (node, p) in weights.made.items():
+        if final[key] in used:
+            shape = tuple(_fixed(d) for d in node.shape)
+            params.append(Parameter(final[key], shape, p.role, p.start, p.origin))
+    resolved = {key: made[n.id] for key, n in roots.items()}
+    check_graph(resolved)
+    sizes = {n: _fixed(d) for n, d in dims.items()}
+    equal = tuple(_constraints(dims))
+    return Step(name, target, signature.inputs, signature.states, tuple(params), resolved, sizes, equal, separate,
+                dict(graph.arrays))
+
+
+def _constraints(dims: Mapping[str, Dim]):
+    """Sizes that the caller gives and that the equations make equal."""
+    for name, dim in dims.items():
+        root = dim.root()
+        for symbol in root.symbols:
+            if symbol != root.resolved:
+                yield root.resolved, symbol, root.origin
+
+
+def _fixed(dim) -> Any:
+    return dim.resolved if isinstance(dim, Dim) else dim
+
+
+def size_symbols(step: Step) -> set:
+    """Every size symbol and number that occurs in a step."""
+    found = {d for n in topological(step.roots.values()) for d in n.shape}
+    return found | {d for p in step.params for d in p.shape}
+
+
+__all__ += ["run_traced", "size_symbols", "UNITS", "OPS"]
