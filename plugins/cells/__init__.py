@@ -1,0 +1,1 @@
+"""Cells: the equations of one step, one file each."""

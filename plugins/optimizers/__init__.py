@@ -1,0 +1,1 @@
+"""Optimizers: how a gradient changes the parameters, one file each."""

@@ -1,0 +1,1 @@
+"""Schedules: the learning rate over the updates of a run, one file each."""

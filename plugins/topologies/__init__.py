@@ -1,0 +1,1 @@
+"""Topologies: how cells are wired and combined, one file each."""
