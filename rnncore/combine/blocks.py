@@ -1,0 +1,148 @@
+"""The combinators: a loop over time, blocks after one another, blocks beside one another, time reversed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterator, Mapping
+
+from ..errors import InputError
+from ..lang.cell import Layer, sizes_of
+
+__all__ = ["Block", "Loop", "Chain", "Join", "Reverse", "loop", "chain", "join", "reverse"]
+
+Sizes = Mapping[str, int]
+
+
+class Block:
+    """A map from sequences to sequences, with parameters and states under path prefixes."""
+
+    def walk(self, prefix: str, sizes: Sizes) -> Iterator[tuple[str, Layer, dict[Any, int]]]:
+        """Every loop as (path prefix, layer, numbers of its size symbols), in the order of execution."""
+        raise NotImplementedError
+
+    def features(self, sizes: Sizes) -> int:
+        """Size of the output at each step."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Loop(Block):
+    """A layer's step repeated over time, its states fed back (the Elman form)."""
+
+    layer: Layer
+
+    def walk(self, prefix, sizes):
+        yield prefix, self.layer, sizes_of(self.layer, sizes)
+
+    def features(self, sizes):
+        step = self.layer.step
+        return sizes_of(self.layer, sizes)[step.output.shape[0]]
+
+
+@dataclass(frozen=True)
+class Chain(Block):
+    """Blocks one after another; further inputs reach every block by their name.
+
+    ``dropout`` drops elements of what passes from one block to the next (training only, Zaremba
+    et al. 2014); ``residual`` adds a block's input to its output, for every block but the first
+    (Wu et al. 2016).
+    """
+
+    blocks: tuple[Block, ...]
+    dropout: float = 0.0
+    residual: bool = False
+
+    def stages(self, sizes: Sizes) -> Iterator[tuple[int, Block, Sizes]]:
+        """Each block with its place and the sizes of what it reads."""
+        sizes = dict(sizes)
+        for k, block in enumerate(self.blocks):
+            yield k, block, sizes
+            out = block.features(sizes)
+            if self.residual and k and out != sizes["x"]:
+                raise InputError(
+                    f"a residual connection needs equal sizes: block {k} reads {sizes['x']} features and gives {out}"
+                )
+            sizes = {**sizes, "x": out}
+
+    def walk(self, prefix, sizes):
+        for k, block, read in self.stages(sizes):
+            yield from block.walk(f"{prefix}{k}.", read)
+
+    def features(self, sizes):
+        for _, block, read in self.stages(sizes):
+            out = block.features(read)
+        return out
+
+
+@dataclass(frozen=True)
+class Join(Block):
+    """Blocks that read the same sequence, their outputs merged by ``concat``, ``sum`` or ``mean``."""
+
+    names: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    merge: str = "concat"
+
+    def walk(self, prefix, sizes):
+        for name, block in zip(self.names, self.blocks):
+            yield from block.walk(f"{prefix}{name}.", sizes)
+
+    def features(self, sizes):
+        parts = [b.features(sizes) for b in self.blocks]
+        if self.merge == "concat":
+            return sum(parts)
+        if len(set(parts)) > 1:
+            raise InputError(f"merge={self.merge!r} needs outputs of equal size, got {parts}")
+        return parts[0]
+
+
+@dataclass(frozen=True)
+class Reverse(Block):
+    """A block that reads every sequence from its own end to its start; its output is put back in place."""
+
+    block: Block
+
+    def walk(self, prefix, sizes):
+        yield from self.block.walk(prefix, sizes)
+
+    def features(self, sizes):
+        return self.block.features(sizes)
+
+
+def loop(layer: Layer) -> Loop:
+    """A layer's step repeated over time."""
+    if not isinstance(layer, Layer):
+        raise InputError(f"a loop needs a layer such as a cell called with its units, got {type(layer).__name__}")
+    return Loop(layer)
+
+
+def chain(*blocks, dropout: float = 0.0, residual: bool = False) -> Chain:
+    """Blocks one after another.
+
+    Raises
+    ------
+    InputError
+        No block is given, or `dropout` is outside [0, 1).
+    """
+    from .topology import as_block
+
+    if not blocks:
+        raise InputError("a chain needs at least one block, got none")
+    if not 0 <= dropout < 1:
+        raise InputError(f"dropout must lie in [0, 1), got {dropout!r}")
+    return Chain(tuple(as_block(b) for b in blocks), float(dropout), bool(residual))
+
+
+def join(merge: str = "concat", **blocks) -> Join:
+    """Named blocks beside one another, reading the same sequence."""
+    from .topology import as_block
+
+    if merge not in ("concat", "sum", "mean"):
+        raise InputError(f"merge must be 'concat', 'sum' or 'mean', got {merge!r}")
+    return Join(tuple(blocks), tuple(as_block(b) for b in blocks.values()), merge)
+
+
+def reverse(block) -> Reverse:
+    """A block that runs against time, within each sequence's own length."""
+    from .topology import as_block
+
+    return Reverse(as_block(block))

@@ -1,0 +1,218 @@
+"""What a caller gives, checked and laid out for the loops before anything is computed."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+import numpy as np
+
+from .errors import InputError
+
+__all__ = ["Tokens", "Batch", "as_batch", "as_state"]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Integer tokens 0 to `size` - 1 as input; the input product is then a row look-up."""
+
+    size: int
+
+    def __post_init__(self):
+        try:
+            number = operator.index(self.size)
+        except TypeError:
+            number = 0
+        if number < 1 or isinstance(self.size, bool):
+            raise InputError(f"Tokens needs a positive integer, got {self.size!r}")
+        object.__setattr__(self, "size", number)
+
+    def __repr__(self) -> str:
+        return f"Tokens({self.size})"
+
+
+@dataclass
+class Batch:
+    """Sequences in one array per input: row ``base[b] + t`` of the 2-D array is step t of sequence b.
+
+    ``form`` is ``"padded"`` for (batch, time, features) or ``"list"`` for a list of sequences.
+    """
+
+    arrays: dict[str, np.ndarray]
+    base: np.ndarray
+    lengths: np.ndarray
+    time: int
+    form: str
+    full: bool
+    single: bool = True
+    state: dict[str, np.ndarray] | None = field(default=None)
+
+    @property
+    def size(self) -> int:
+        return len(self.lengths)
+
+    def padded(self, net) -> dict[str, np.ndarray]:
+        """(batch, time, features) arrays; tokens one-hot; zero past the lengths."""
+        out = {}
+        for name, rows in self.arrays.items():
+            if isinstance(net.inputs, Tokens) and name == "x":
+                rows = np.eye(net.inputs.size)[rows[:, 0]] if len(rows) else np.zeros((0, net.inputs.size))
+            full = np.zeros((self.size, self.time, rows.shape[1]), np.result_type(rows, np.float64))
+            for b, n in enumerate(self.lengths):
+                full[b, :n] = rows[self.base[b] : self.base[b] + n]
+            out[name] = full
+        return out
+
+
+def as_batch(net, dtype, x, lengths) -> Batch:
+    """Check `x` and `lengths` against the network and lay them out.
+
+    Raises
+    ------
+    InputError
+        Wrong shapes, types or lengths; unknown or missing inputs; tokens out of range.
+    """
+    given = _by_name(net, x)
+    if all(isinstance(v, (list, tuple)) and _is_sequences(v) for v in given.values()):
+        batch = _from_lists(net, dtype, given, lengths)
+    else:
+        batch = _from_arrays(net, dtype, given, lengths)
+    batch.single = not isinstance(x, Mapping)
+    if isinstance(net.inputs, Tokens):
+        _check_tokens(batch, net.inputs.size)
+    return batch
+
+
+def _by_name(net, x) -> dict[str, Any]:
+    if isinstance(x, Mapping):
+        given = dict(x)
+    elif len(net.sizes) > 1:
+        raise InputError(f"this network reads several inputs; give a mapping with the keys {', '.join(net.sizes)}")
+    else:
+        given = {next(iter(net.sizes)): x}
+    for name in net.sizes:
+        if name not in given:
+            raise InputError(f"input {name!r} is missing; this network reads {', '.join(net.sizes)}")
+    unknown = [n for n in given if n not in net.sizes]
+    if unknown:
+        raise InputError(f"input {unknown[0]!r} is unknown; this network reads {', '.join(net.sizes)}")
+    return {n: given[n] for n in net.sizes}
+
+
+def _is_sequences(value) -> bool:
+    """A list of per-sequence arrays, as opposed to nested lists of one array."""
+    return len(value) == 0 or all(isinstance(v, np.ndarray) or hasattr(v, "__array__") for v in value)
+
+
+def _numbers(value, what: str, tokens: bool) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError(
+            f"{what} is a ragged nested list; give a list of arrays, one (time, features) array per sequence"
+        ) from None
+    if tokens:
+        if array.dtype.kind not in "iu" and array.size:
+            raise InputError(f"{what} must be integer tokens, got dtype {array.dtype}")
+        return array
+    if array.dtype.kind not in "fiub":
+        if array.dtype.kind == "c":
+            return array
+        raise InputError(f"{what} must be numbers, got dtype {array.dtype}")
+    return array
+
+
+def _rows(array: np.ndarray, dtype, tokens: bool) -> np.ndarray:
+    """As a C-contiguous 2-D array of the computing dtype; no copy where it already is."""
+    wanted = np.int64 if tokens else (dtype or (array.dtype if array.dtype.kind == "c" else np.float64))
+    return np.ascontiguousarray(array, dtype=wanted)
+
+
+def _from_arrays(net, dtype, given, lengths) -> Batch:
+    arrays, shape = {}, None
+    for name, value in given.items():
+        tokens = isinstance(net.inputs, Tokens) and name == "x"
+        array = _numbers(value, f"input {name!r}", tokens)
+        features = net.sizes[name]
+        want = "(batch, time)" if tokens else f"(batch, time, {features})"
+        if array.ndim != (2 if tokens else 3) or (not tokens and array.shape[2] != features):
+            raise InputError(f"input {name!r} must have shape {want}, got {array.shape}")
+        if shape is not None and array.shape[:2] != shape:
+            raise InputError(f"input {name!r} has (batch, time) = {array.shape[:2]}, another input has {shape}")
+        shape = array.shape[:2]
+        arrays[name] = _rows(array, dtype, tokens).reshape(shape[0] * shape[1], 1 if tokens else features)
+    batch, time = shape
+    full = lengths is None
+    lengths = np.full(batch, time, np.int64) if full else _lengths(lengths, batch, time)
+    return Batch(arrays, np.arange(batch, dtype=np.int64) * time, lengths, time, "padded", full)
+
+
+def _lengths(lengths, batch: int, time: int) -> np.ndarray:
+    array = np.asarray(lengths)
+    if array.shape != (batch,) or (array.dtype.kind not in "iu" and array.size):
+        raise InputError(f"lengths must be {batch} integers, one per sequence, got {array.dtype} of shape {array.shape}")
+    bad = np.flatnonzero((array < 0) | (array > time))
+    if bad.size:
+        raise InputError(f"lengths must lie in 0..{time} (the time axis of x), got {array[bad[0]]} at sequence {bad[0]}")
+    return array.astype(np.int64)
+
+
+def _from_lists(net, dtype, given, lengths) -> Batch:
+    arrays, counts = {}, None
+    for name, values in given.items():
+        tokens = isinstance(net.inputs, Tokens) and name == "x"
+        features = net.sizes[name]
+        parts = []
+        for k, value in enumerate(values):
+            part = _numbers(value, f"sequence {k} of input {name!r}", tokens)
+            want = "(time,)" if tokens else f"(time, {features})"
+            if part.ndim != (1 if tokens else 2) or (not tokens and part.shape[1] != features):
+                raise InputError(f"sequence {k} of input {name!r} must have shape {want}, got {part.shape}")
+            parts.append(part.reshape(len(part), 1 if tokens else features))
+        here = np.array([len(p) for p in parts], np.int64)
+        if counts is not None and not np.array_equal(here, counts):
+            raise InputError(f"the sequences of input {name!r} differ in length from those of another input")
+        counts = here
+        joined = np.concatenate(parts) if parts else np.zeros((0, 1 if tokens else features))
+        arrays[name] = _rows(joined, dtype, tokens)
+    assert counts is not None
+    time = int(counts.max(initial=0))
+    if lengths is not None:
+        given_lengths = _lengths(lengths, len(counts), time)
+        over = np.flatnonzero(given_lengths > counts)
+        if over.size:
+            raise InputError(f"length {given_lengths[over[0]]} of sequence {over[0]} exceeds its {counts[over[0]]} steps")
+    base = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64) if len(counts) else counts
+    return Batch(arrays, base, counts if lengths is None else given_lengths, time, "list", False)
+
+
+def _check_tokens(batch: Batch, size: int) -> None:
+    tokens = batch.arrays["x"][:, 0]
+    if batch.full or batch.form == "list" and len(tokens) == batch.lengths.sum():
+        read = tokens
+    else:
+        parts = [tokens[s : s + n] for s, n in zip(batch.base, batch.lengths)]
+        read = np.concatenate(parts) if parts else tokens[:0]
+    if read.size and (read.min() < 0 or read.max() >= size):
+        bad = read[(read < 0) | (read >= size)][0]
+        raise InputError(f"tokens must lie in 0..{size - 1}, got {bad}")
+
+
+def as_state(net, batch: Batch, state) -> dict[str, np.ndarray] | None:
+    """Given initial states, checked; None where none is given."""
+    if state is None:
+        return None
+    if not isinstance(state, Mapping):
+        raise InputError(f"state must be a mapping from state name to array, got {type(state).__name__}")
+    unknown = [k for k in state if k not in net.state_shapes]
+    if unknown:
+        raise InputError(f"state {unknown[0]!r} is unknown; this network has {', '.join(net.state_shapes)}")
+    checked = {}
+    for path, value in state.items():
+        array = _numbers(value, f"state {path!r}", False)
+        want = (batch.size, *net.state_shapes[path])
+        if array.shape != want:
+            raise InputError(f"state {path!r} must have shape {want}, got {array.shape}")
+        checked[path] = array
+    return checked

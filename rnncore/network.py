@@ -1,0 +1,352 @@
+"""The face: a network is an immutable description; calls are pure functions of parameters and inputs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Mapping
+
+import numpy as np
+
+from .combine import Arrangement, Block, as_block
+from .errors import InputError
+from .inputs import Batch, Tokens, as_batch, as_state
+from .lang.cell import Layer
+from .params import Params
+
+__all__ = ["Network"]
+
+MODES = ("many-to-many", "many-to-one")
+STARTS = ("zero", "learned")
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Network:
+    """A recurrent network: layers arranged by topologies, and an optional affine readout.
+
+    Parameters
+    ----------
+    layer : Layer or Arrangement
+        Such as ``cells.lstm(64)`` or ``topologies.deep(...)``.
+    inputs : int, Tokens, or mapping of str to int
+        Features of ``x``; or the number of different tokens; or the features of each input by name.
+    outputs : int, optional
+        Size of the readout ``o = c + V h``; None for no readout.
+    mode : {"many-to-many", "many-to-one"}
+        An output at every step, or one from each direction's final state.
+    initial_state : {"zero", "learned"}
+        What a sequence starts from where the caller gives no state.
+
+    Raises
+    ------
+    InputError
+        An argument is impossible.
+    LanguageError
+        The equations of a cell do not fit the sizes; the error points at the author's line.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rn
+    >>> net = rn.Network(rn.cells.gru(5), inputs=3)
+    >>> params = net.init(seed=0)
+    >>> y, state = net(params, np.zeros((2, 7, 3)), lengths=[7, 4])
+    >>> y.shape, state["h"].shape
+    ((2, 7, 5), (2, 5))
+    """
+
+    layer: Any
+    inputs: Any
+    outputs: int | None = None
+    mode: str = "many-to-many"
+    initial_state: str = "zero"
+
+    def __post_init__(self):
+        if not isinstance(self.layer, (Layer, Arrangement)):
+            raise InputError(f"a network is made of layers and topologies, got {type(self.layer).__name__}")
+        if isinstance(self.inputs, Mapping):
+            object.__setattr__(self, "inputs", _Named(tuple((k, _size(k, v)) for k, v in self.inputs.items())))
+        elif not isinstance(self.inputs, (Tokens, _Named)):
+            object.__setattr__(self, "inputs", _size("inputs", self.inputs))
+        if self.outputs is not None:
+            object.__setattr__(self, "outputs", _size("outputs", self.outputs))
+        if self.mode not in MODES:
+            raise InputError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
+        if self.initial_state not in STARTS:
+            raise InputError(f"initial_state must be one of {', '.join(STARTS)}, got {self.initial_state!r}")
+        list(self.block.walk("", self.sizes))
+        self.features  # noqa: B018  (merges and residuals that cannot be are refused here)
+
+    @cached_property
+    def block(self) -> Block:
+        """The combinators behind the layers and topologies."""
+        return as_block(self.layer)
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Features of each input by name."""
+        if isinstance(self.inputs, Tokens):
+            return {"x": self.inputs.size}
+        return dict(self.inputs.items) if isinstance(self.inputs, _Named) else {"x": self.inputs}
+
+    @cached_property
+    def features(self) -> int:
+        """Size of the last block's output."""
+        return self.block.features(self.sizes)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Path and shape of every parameter, in the order of ``params.flat``."""
+        return {path: shape for path, shape, _, _ in self._parameters()}
+
+    @cached_property
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Path and shape (without the batch) of every state."""
+        return {
+            prefix + s: (sizes[layer.step.dims[s]],)
+            for prefix, layer, sizes in self.block.walk("", self.sizes)
+            for s in layer.step.states
+        }
+
+    def _parameters(self):
+        """(path, shape, role, start) of every parameter."""
+        for prefix, layer, sizes in self.block.walk("", self.sizes):
+            for p in layer.step.params:
+                yield prefix + p.name, tuple(sizes[d] for d in p.shape), p.role, p.start
+            if self.initial_state == "learned":
+                for s in layer.step.states:
+                    yield f"{prefix}{s}0", (sizes[layer.step.dims[s]],), "state", 0.0
+        if self.outputs is not None:
+            yield "readout.V", (self.outputs, self.features), "readout", None
+            yield "readout.c", (self.outputs,), "bias", 0.0
+
+    def init(self, seed: int = 0, dtype: Any = "float32", device: str = "cpu", **roles) -> Params:
+        """Initial parameters.
+
+        Parameters
+        ----------
+        seed : int
+            The same seed gives the same numbers.
+        dtype : {"float32", "float64"}
+            Precision of everything computed with these parameters.
+        device : {"cpu"}
+        **roles
+            Initialiser of a role: ``input``, ``recurrent``, ``diagonal``, ``vector``, ``scalar``, ``readout``,
+            ``state``; each a number, the name of a registered initialiser, or one with options, such as
+            ``recurrent=rn.initializers.orthogonal(gain=0.9)``. What a cell's equations say with ``init=``
+            or ``bias=`` stays.
+
+        Raises
+        ------
+        InputError
+            Unknown role, initialiser, dtype or device.
+        """
+        from .initialize import initialize
+
+        shapes = initialize(self._parameters(), seed, dtype, roles)
+        return shapes.to(device)
+
+    # calls
+    def __call__(self, params: Params, x, *, lengths=None, state=None):
+        """Inference: outputs and final state; nothing is kept.
+
+        Parameters
+        ----------
+        params : Params
+        x : array_like (batch, time, features), list of (T_i, features), tokens (batch, time), or mapping of inputs
+        lengths : array_like of int, (batch,), optional
+            0 to time; outputs past a length are zero, inputs past it are never read.
+        state : mapping of str to (batch, size), optional
+            Initial states; those not given start as the network says.
+
+        Returns
+        -------
+        y : ndarray, (batch, time, features) or (batch, features)
+        state : dict of str to ndarray, (batch, size)
+
+        Raises
+        ------
+        InputError
+            Before anything is computed, saying what was got and what was expected.
+        """
+        from .execute import infer
+
+        return infer(self, params, self._batch(params, x, lengths, state))
+
+    def forward(self, params: Params, x, *, lengths=None, state=None, seed: int | None = None):
+        """As a call, and keeps on the tape what BPTT needs. `seed` drives dropout; None: no dropout.
+
+        Returns
+        -------
+        y, state
+            As of a call.
+        tape : Tape
+            For `backward`; ``tape.release()`` gives its memory back.
+        """
+        from .execute import forward
+
+        return forward(self, params, self._batch(params, x, lengths, state), seed)
+
+    def backward(self, params: Params, tape, dy=None, *, dstate=None):
+        """Gradients by BPTT.
+
+        Parameters
+        ----------
+        params : Params
+            Those of the forward pass.
+        tape : Tape
+            Stays valid: backward may run again.
+        dy : array_like, shape of y, optional
+            Gradient of a loss with respect to y; None for zero. Past a length it is never read.
+        dstate : mapping of str to array, optional
+            Gradient with respect to the final state.
+
+        Returns
+        -------
+        dx : ndarray, dict, list or None
+            As x came: (batch, time, features), one per input by name, one per sequence; None for tokens.
+        dstate : dict of str to ndarray
+            Gradient with respect to the initial state.
+        grads : Params
+            Of the same layout as `params`.
+        """
+        from .execute import backward
+
+        return backward(self, params, tape, dy, dstate)
+
+    def loss(self, params: Params, x, target, *, loss, lengths=None, state=None, reduction: str = "mean") -> float:
+        """The loss without its gradient (arguments as for `loss_and_grad`)."""
+        from .losses import network_loss
+
+        return network_loss(self, params, x, target, loss, lengths, state, reduction)
+
+    def loss_and_grad(
+        self, params: Params, x, target, *, loss, lengths=None, state=None, reduction: str = "mean",
+        seed: int | None = None,
+    ):  # fmt: skip
+        """Value of a loss and its gradient with respect to the parameters.
+
+        Parameters
+        ----------
+        target : array_like or list
+            Classes: integers (batch,) or (batch, time). Values: (batch, outputs) or (batch, time, outputs).
+            A list gives one entry per sequence.
+        loss : str, Loss or a loss with options
+            Such as ``"cross_entropy"`` or ``rn.losses.huber(delta=0.5)``.
+        reduction : {"mean", "sum"}
+            Mean over the unmasked target steps and sequences, or their sum.
+        seed : int, optional
+            Drives dropout; None: no dropout.
+
+        Returns
+        -------
+        value : float
+        grads : Params
+        """
+        from .losses import network_loss_and_grad
+
+        return network_loss_and_grad(self, params, x, target, loss, lengths, state, reduction, seed)
+
+    def bind(self, params: Params):
+        """A snapshot with the weights packed once: ``run = net.bind(params); run(x, lengths=...)``."""
+        from .execute import Bound
+
+        return Bound(self, params)
+
+    def stream(self, params: Params, batch: int = 1, state=None):
+        """One step at a time with the state kept inside: ``stream.step(x_t)``. A snapshot of the parameters."""
+        from .execute import Stream
+
+        return Stream(self, params, batch, state)
+
+    def _batch(self, params: Params, x, lengths, state) -> Batch:
+        self.check_params(params)
+        batch = as_batch(self, params.dtype, x, lengths)
+        batch.state = as_state(self, batch, state)
+        return batch
+
+    def as_padded(self, x, lengths=None) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Checked inputs as float arrays (batch, time, features) by name, tokens one-hot; and the lengths."""
+        batch = as_batch(self, None, x, lengths)
+        return batch.padded(self), batch.lengths
+
+    def check_params(self, params) -> None:
+        """Raise `InputError` unless `params` have this network's layout."""
+        if not isinstance(params, Params):
+            raise InputError(f"params must be rn.Params, as net.init gives them, got {type(params).__name__}")
+        if params._shapes is self.shapes or params._shapes == self.shapes:
+            return
+        for path, shape in self.shapes.items():
+            if path not in params:
+                raise InputError(f"params lack {path!r}, which this network needs with shape {shape}")
+            if params[path].shape != shape:
+                raise InputError(f"parameter {path!r} has shape {params[path].shape}, this network needs {shape}")
+        extra = [p for p in params if p not in self.shapes]
+        raise InputError(f"params have {extra or 'their entries in another order'}, which this network does not know")
+
+    # JSON
+    def describe(self) -> dict[str, Any]:
+        """Names, options and graph hashes as plain JSON values."""
+        inputs: Any = self.inputs
+        if isinstance(inputs, Tokens):
+            inputs = {"tokens": inputs.size}
+        elif isinstance(inputs, _Named):
+            inputs = {"named": [[k, v] for k, v in inputs.items]}
+        return {
+            "format": FORMAT,
+            "layer": self.layer.describe(),
+            "inputs": inputs,
+            "outputs": self.outputs,
+            "mode": self.mode,
+            "initial_state": self.initial_state,
+        }
+
+    def to_json(self) -> str:
+        """The description as JSON text; no numbers of parameters in it."""
+        return json.dumps(self.describe(), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Network:
+        """A network from the text of `to_json`.
+
+        Raises
+        ------
+        InputError
+            The text is no description, or names a component that is unknown or has changed.
+        """
+        from .describe import network_from
+
+        return network_from(text)
+
+    def __repr__(self) -> str:
+        parts = [repr(self.layer), f"inputs={self.inputs!r}"]
+        if self.outputs is not None:
+            parts.append(f"outputs={self.outputs}")
+        if self.mode != MODES[0]:
+            parts.append(f"mode={self.mode!r}")
+        if self.initial_state != STARTS[0]:
+            parts.append(f"initial_state={self.initial_state!r}")
+        return f"Network({', '.join(parts)})"
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Several inputs by name (hashable)."""
+
+    items: tuple[tuple[str, int], ...]
+
+    def __repr__(self) -> str:
+        return repr(dict(self.items))
+
+
+def _size(what: str, value) -> int:
+    import operator
+
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if isinstance(value, bool) or number < 1:
+        raise InputError(f"{what} must be a positive integer, got {value!r}")
+    return number

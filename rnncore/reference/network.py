@@ -1,0 +1,272 @@
+"""Whole sequences through a network, a step and a batch at a time, as one would write it down."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import numpy as np
+
+from ..combine.blocks import Block, Chain, Join, Loop, Reverse
+from ..plan.adjoint import adjoint_of
+from .interpreter import evaluate
+
+__all__ = ["run", "gradients"]
+
+Arrays = dict[str, np.ndarray]
+
+
+def reversed_within(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Each sequence of (batch, time, ...) read backward within its own length; the rest stays zero."""
+    out = np.zeros_like(x)
+    for b, n in enumerate(lengths):
+        out[b, :n] = x[b, :n][::-1]
+    return out
+
+
+class _Run:
+    """One pass over one batch: parameters, lengths, initial states; keeps every step for the way back."""
+
+    def __init__(self, params: Mapping[str, np.ndarray], lengths: np.ndarray, state: Arrays):
+        self.params, self.lengths, self.state = params, lengths, state
+        self.final: Arrays = {}
+        self.grads: Arrays = {}
+        self.dstate: Arrays = {}
+
+    # forward
+    def forward(self, block: Block, prefix: str, xs: Arrays, sizes: Mapping[str, int]):
+        """Output (batch, time, features), the final output (batch, features), and what backward needs."""
+        if isinstance(block, Loop):
+            return self._loop(block, prefix, xs, sizes)
+        if isinstance(block, Reverse):
+            turned = {k: reversed_within(v, self.lengths) for k, v in xs.items()}
+            y, last, tape = self.forward(block.block, prefix, turned, sizes)
+            return reversed_within(y, self.lengths), last, tape
+        if isinstance(block, Join):
+            parts = [self.forward(b, f"{prefix}{n}.", xs, sizes) for n, b in zip(block.names, block.blocks)]
+            ys, lasts = [p[0] for p in parts], [p[1] for p in parts]
+            tape = [(p[2], p[0].shape[-1]) for p in parts]
+            if block.merge == "concat":
+                return np.concatenate(ys, -1), np.concatenate(lasts, -1), tape
+            scale = 1 if block.merge == "sum" else 1 / len(parts)
+            return sum(ys) * scale, sum(lasts) * scale, tape
+        assert isinstance(block, Chain)
+        return self._chain(block, prefix, xs, sizes)
+
+    def _chain(self, block: Chain, prefix, xs, sizes):
+        tape = []
+        for k, inner, read in block.stages(sizes):
+            y, last, t = self.forward(inner, f"{prefix}{k}.", xs, read)
+            if block.residual and k:
+                y = y + xs["x"]
+                last = last + _last_step(xs["x"], self.lengths)
+            tape.append((inner, read, t))
+            xs = {**xs, "x": y}
+        return y, last, tape
+
+    def _loop(self, block: Loop, prefix, xs, sizes):
+        _, layer, numbers = next(block.walk(prefix, sizes))
+        step = layer.step
+        leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
+        leaves |= {("param", p.name): self.params[prefix + p.name] for p in step.params}
+        state = {s: self.state[prefix + s] for s in step.states}
+        batch, time = len(self.lengths), next(iter(xs.values())).shape[1]
+        kept, ys = [], []
+        last = state[step.states[0]]
+        if step.separate_output:
+            last = np.zeros((batch, numbers[step.output.shape[0]]), last.dtype)
+        for t in range(time):
+            now = leaves | {("input", n): xs[n][:, t] for n in step.inputs} | {("state", s): v for s, v in state.items()}
+            kept.append(now)
+            values = evaluate(step.roots, now, numbers)
+            active = (t < self.lengths)[:, None]
+            y = np.broadcast_to(values["y"], (batch, numbers[step.output.shape[0]]))
+            ys.append(np.where(active, y, 0))
+            last = np.where(active, y, last)
+            state = {s: np.where(active, values["next." + s], v) for s, v in state.items()}
+        self.final |= {prefix + s: v for s, v in state.items()}
+        features = numbers[step.output.shape[0]]
+        y = np.stack(ys, 1) if ys else np.zeros((batch, 0, features), last.dtype)
+        return y, last, (step, numbers, kept)
+
+    # backward
+    def backward(self, block: Block, prefix: str, dy, dlast, tape, dfinal: Arrays) -> Arrays:
+        """Adjoint of each input sequence, from those of the output and of the final output."""
+        if isinstance(block, Loop):
+            return self._loop_backward(prefix, dy, dlast, tape, dfinal)
+        if isinstance(block, Reverse):
+            dxs = self.backward(block.block, prefix, reversed_within(dy, self.lengths), dlast, tape, dfinal)
+            return {k: reversed_within(v, self.lengths) for k, v in dxs.items()}
+        if isinstance(block, Join):
+            return self._join_backward(block, prefix, dy, dlast, tape, dfinal)
+        assert isinstance(block, Chain)
+        return self._chain_backward(block, prefix, dy, dlast, tape, dfinal)
+
+    def _chain_backward(self, block: Chain, prefix, dy, dlast, tape, dfinal):
+        total: Arrays = {}
+        for k in reversed(range(len(tape))):
+            inner, read, kept = tape[k]
+            dxs = self.backward(inner, f"{prefix}{k}.", dy, dlast, kept, dfinal)
+            if block.residual and k:
+                dxs["x"] = dxs["x"] + dy + _spread_last(dlast, self.lengths, dy.shape[1])
+            for name, d in dxs.items():
+                if name != "x" or k == 0:
+                    total[name] = total.get(name, 0) + d
+            dy = dxs.get("x")
+            dlast = np.zeros((len(self.lengths), read.get("x", 0)))
+        return total
+
+    def _join_backward(self, block: Join, prefix, dy, dlast, tape, dfinal):
+        total: Arrays = {}
+        at = 0
+        for name, inner, (kept, width) in zip(block.names, block.blocks, tape):
+            if block.merge == "concat":
+                part, last = dy[..., at : at + width], dlast[:, at : at + width]
+                at += width
+            else:
+                scale = 1 if block.merge == "sum" else 1 / len(tape)
+                part, last = dy * scale, dlast * scale
+            for key, d in self.backward(inner, f"{prefix}{name}.", part, last, kept, dfinal).items():
+                total[key] = total.get(key, 0) + d
+        return total
+
+    def _loop_backward(self, prefix, dy, dlast, tape, dfinal):
+        step, numbers, kept = tape
+        adjoint = adjoint_of(step)
+        batch, time = len(self.lengths), len(kept)
+        carry = {s: np.array(dfinal[prefix + s]) for s in step.states}
+        if not step.separate_output:
+            carry[step.states[0]] = carry[step.states[0]] + dlast
+        sums: Arrays = {}
+        dxs = {n: np.zeros((batch, time, numbers[step.dims[n]]), dy.dtype) for n in step.inputs}
+        for t in reversed(range(time)):
+            active = t < self.lengths
+            seed = np.where(active[:, None], dy[:, t], 0)
+            if step.separate_output:
+                seed = seed + np.where((t == self.lengths - 1)[:, None], dlast, 0)
+            now = kept[t] | {("adj", s): v for s, v in carry.items()} | {("adj", "y"): seed}
+            values = evaluate(adjoint.roots, now, numbers)
+            for key, v in values.items():
+                if key.startswith("p."):
+                    v = np.where(active.reshape(-1, *[1] * (v.ndim - 1)), v, 0).sum(0)
+                    sums[key[2:]] = sums.get(key[2:], 0) + v
+            for s in step.states:
+                before = values.get("d." + s, np.zeros_like(carry[s]))
+                carry[s] = np.where(active[:, None], before, carry[s])
+            for n in step.inputs:
+                if "d." + n in values:
+                    v = values["d." + n]
+                    dxs[n][:, t] = np.where(active[:, None], v[:, None] if v.ndim == 1 else v, 0)
+        self.dstate |= {prefix + s: v for s, v in carry.items()}
+        self._parameters(prefix, step, numbers, adjoint, sums)
+        return dxs
+
+    def _parameters(self, prefix, step, numbers, adjoint, sums):
+        leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
+        for p in step.params:
+            leaves["param", p.name] = self.params[prefix + p.name]
+            self.grads[prefix + p.name] = np.zeros_like(self.params[prefix + p.name])
+        for name, node in adjoint.boundary.items():
+            leaves["grad", name] = sums.get(name, np.zeros([numbers[d] for d in node.shape]))
+        if sums:
+            for name, g in evaluate(adjoint.call_roots, leaves, numbers).items():
+                self.grads[prefix + name] = np.broadcast_to(g, self.params[prefix + name].shape).copy()
+
+
+def _last_step(x, lengths):
+    last = np.zeros((x.shape[0], x.shape[2]), x.dtype)
+    for b, n in enumerate(lengths):
+        if n:
+            last[b] = x[b, n - 1]
+    return last
+
+
+def _spread_last(dlast, lengths, time):
+    out = np.zeros((len(lengths), time, dlast.shape[1]), dlast.dtype)
+    for b, n in enumerate(lengths):
+        if n:
+            out[b, n - 1] = dlast[b]
+    return out
+
+
+def _prepare(net, params, x, lengths, state):
+    """Inputs as float64 or complex128 arrays (tokens one-hot), lengths and initial states."""
+    xs, lengths = net.as_padded(x, lengths)
+    kind = complex if any(np.iscomplexobj(a) for a in [*params.values(), *xs.values()]) else float
+    xs = {k: np.where(_mask(lengths, v), v, 0).astype(kind) for k, v in xs.items()}
+    start = {}
+    for path, shape in net.state_shapes.items():
+        if state is not None and path in state:
+            start[path] = np.asarray(state[path]).astype(kind)
+        else:
+            learned = params[path + "0"] if path + "0" in params else np.zeros(shape)
+            start[path] = np.broadcast_to(learned, (len(lengths), *shape)).astype(kind)
+    return xs, lengths, start
+
+
+def _mask(lengths, x):
+    return (np.arange(x.shape[1]) < lengths[:, None])[:, :, None]
+
+
+def run(net, params: Mapping[str, np.ndarray], x, *, lengths=None, state=None):
+    """The network's output and final state.
+
+    Parameters
+    ----------
+    net : Network
+    params : mapping of str to array, float64 or complex128
+    x, lengths, state
+        As for ``net(params, x, lengths=, state=)``; complex inputs are allowed.
+
+    Returns
+    -------
+    y : ndarray
+        (batch, time, features) or, many-to-one, (batch, features).
+    state : dict of str to ndarray
+    """
+    xs, lengths, start = _prepare(net, params, x, lengths, state)
+    pass_ = _Run(params, lengths, start)
+    y, last, _ = pass_.forward(net.block, "", xs, net.sizes)
+    return _readout(net, params, y, last, lengths), pass_.final
+
+
+def _readout(net, params, y, last, lengths):
+    out = last if net.mode == "many-to-one" else y
+    if net.outputs is None:
+        return out
+    o = out @ params["readout.V"].T + params["readout.c"]
+    return o if net.mode == "many-to-one" else np.where(_mask(lengths, o), o, 0)
+
+
+def gradients(net, params: Mapping[str, np.ndarray], x, dy, *, lengths=None, state=None, dstate=None):
+    """Adjoints of the inputs, of the initial state and of the parameters: BPTT step by step.
+
+    Returns
+    -------
+    dx : dict of str to ndarray
+        By input name, (batch, time, features).
+    dstate : dict of str to ndarray
+    grads : dict of str to ndarray
+    """
+    xs, lengths, start = _prepare(net, params, x, lengths, state)
+    pass_ = _Run(params, lengths, start)
+    y, last, tape = pass_.forward(net.block, "", xs, net.sizes)
+    one = net.mode == "many-to-one"
+    dy = np.asarray(dy, dtype=float)
+    if not one:
+        dy = np.where(_mask(lengths, dy), dy, 0)
+    if net.outputs is not None:
+        rows = dy.reshape(-1, dy.shape[-1])
+        pass_.grads["readout.V"] = rows.T @ (last if one else y).reshape(len(rows), -1)
+        pass_.grads["readout.c"] = rows.sum(0)
+        dy = dy @ params["readout.V"]
+    dlast = dy if one else np.zeros_like(last)
+    dys = np.zeros_like(y) if one else dy
+    dfinal = {k: np.zeros_like(v) for k, v in start.items()}
+    for path, value in (dstate or {}).items():
+        dfinal[path] = np.asarray(value, dtype=float)
+    dxs = pass_.backward(net.block, "", dys, dlast, tape, dfinal)
+    for path, d in pass_.dstate.items():
+        if path + "0" in params:
+            given = state is not None and path in state
+            pass_.grads[path + "0"] = np.zeros(d.shape[1:]) if given else d.sum(0)
+    return dxs, pass_.dstate, pass_.grads
