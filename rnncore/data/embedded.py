@@ -1,0 +1,55 @@
+"""The data sets that are part of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .sequences import Sequences
+from .ts import read_ts
+
+__all__ = ["japanese_vowels", "sunspots"]
+
+_FILES = Path(__file__).parent / "files"
+
+
+def japanese_vowels() -> tuple[Sequences, Sequences]:
+    """Utterances of nine speakers; the class is the speaker.
+
+    270 sequences to train on and 370 to test on, 12 LPC cepstrum coefficients per frame, 7 to 29
+    frames. M. Kudo, J. Toyama and M. Shimbo, "Multidimensional curve classification using
+    passing-through regions", Pattern Recognition Letters 20 (1999), 1103-1111;
+    UCI Machine Learning Repository, CC BY 4.0.
+
+    Returns
+    -------
+    train, test : Sequences
+
+    Examples
+    --------
+    >>> import rnncore as rn
+    >>> train, test = rn.data.japanese_vowels()
+    >>> len(train), len(test), train.classes
+    (270, 370, ('1', '2', '3', '4', '5', '6', '7', '8', '9'))
+    """
+    return read_ts(_FILES / "JapaneseVowels_TRAIN.ts"), read_ts(_FILES / "JapaneseVowels_TEST.ts")
+
+
+def sunspots() -> tuple[np.ndarray, np.ndarray]:
+    """Yearly mean sunspot number, 1700 to 2008. SILSO and NOAA, public domain.
+
+    Returns
+    -------
+    year : ndarray of int64, (309,)
+    number : ndarray of float64, (309,)
+
+    Examples
+    --------
+    >>> import rnncore as rn
+    >>> year, number = rn.data.sunspots()
+    >>> int(year[0]), float(number[0])
+    (1700, 5.0)
+    """
+    table = np.loadtxt(_FILES / "sunspots.csv", delimiter=",", skiprows=1)
+    return table[:, 0].astype(np.int64), table[:, 1].copy()
