@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 
-__all__ = ["Sequences"]
+__all__ = ["Sequences", "held_out"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,13 @@ class Sequences:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __getitem__(self, indices) -> Sequences:
+        """The sequences at `indices` (a slice, a mask, or integers)."""
+        chosen = np.arange(len(self))[indices]
+        y = [self.y[k] for k in chosen] if isinstance(self.y, list) else self.y
+        y = y[chosen] if isinstance(y, np.ndarray) else y
+        return replace(self, x=[self.x[k] for k in chosen], y=y, ids=tuple(self.ids[k] for k in chosen))
 
     def __repr__(self) -> str:
         low, high = (min(map(len, self.x)), max(map(len, self.x))) if self.x else (0, 0)
@@ -148,3 +155,53 @@ class Sequences:
         recode = np.array([place.get(name, -1) for name in self.classes], np.int64)
         y = [recode[t] for t in self.y] if self.per_step else recode[self.y]
         return replace(self, y=y, classes=tuple(classes))
+
+    def split(self, fraction: float = 0.2, seed: int = 0) -> tuple[Sequences, Sequences]:
+        """Hold out a random part, with each class in proportion where a sequence has one class.
+
+        Parameters
+        ----------
+        fraction : float
+            Between 0 and 1: the share of the second part.
+        seed : int
+            The same seed gives the same parts.
+
+        Returns
+        -------
+        rest, held : Sequences
+            Both in the order of the whole.
+
+        Raises
+        ------
+        InputError
+            If one of the two would be empty.
+
+        Examples
+        --------
+        >>> import rnncore as rn
+        >>> train, _ = rn.data.japanese_vowels()
+        >>> [len(part) for part in train.split(0.1, seed=0)]
+        [243, 27]
+        """
+        of_one_class = self.y if self.classes is not None and isinstance(self.y, np.ndarray) else None
+        held = held_out(len(self), fraction, seed, of_one_class)
+        return self[~held], self[held]
+
+
+def held_out(count: int, fraction: float, seed: int, classes: np.ndarray | None = None) -> np.ndarray:
+    """Which of `count` sequences a random part of them holds, (count,) bool; stratified by `classes`.
+
+    Raises
+    ------
+    InputError
+        If the part, or the rest, would be empty.
+    """
+    size = round(count * fraction)
+    if not 0 < size < count:
+        raise InputError(f"a fraction of {fraction} of {count} sequences leaves one part empty")
+    order = np.random.default_rng(seed).permutation(count)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    held = np.zeros(count, bool)
+    held[order[((np.arange(size) + 0.5) * count / size).astype(int)]] = True
+    return held

@@ -72,3 +72,28 @@ def test_it_prints_what_it_holds(y, classes, said, outputs):
     assert repr(held) == f"Sequences(2 x (2 to 5 steps, 3 features), {said}, from here)"
     assert held.outputs == outputs and len(held) == 2
     np.testing.assert_array_equal(held.lengths, [2, 5])
+
+
+def test_a_split_is_stratified_repeatable_and_whole():
+    train, _ = data.japanese_vowels()
+    rest, held = train.split(0.2, seed=3)
+    np.testing.assert_array_equal(np.bincount(held.y), [6] * 9)
+    assert sorted(rest.ids + held.ids) == sorted(train.ids) and len(held) == 54
+    for name, series, label in zip(held.ids, held.x, held.y, strict=True):
+        assert series is train.x[int(name)] and label == train.y[int(name)]
+    assert train.split(0.2, seed=3)[1].ids == held.ids != train.split(0.2, seed=4)[1].ids
+
+
+@pytest.mark.parametrize("y", [None, [np.zeros(2, int)] * 4, np.zeros((4, 1))])
+def test_a_split_of_other_targets(y):
+    classes = ("a",) if isinstance(y, list) else None
+    rest, held = make([np.full((2, 1), k) for k in range(4)], y, classes).split(0.25)
+    assert (len(rest), len(held)) == (3, 1) and rest.per_step == isinstance(y, list)
+    with pytest.raises(InputError, match="one part empty"):
+        held.split(0.5)
+
+
+def test_indices_choose_sequences():
+    held = make([np.full((1, 1), k) for k in range(3)], np.arange(3), ("a", "b", "c"))
+    assert held[1:].ids == ("1", "2") and held[[2, 0]].ids == ("2", "0")
+    np.testing.assert_array_equal(held[np.array([False, True, False])].y, [1])
