@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 from rnncore import hookimpl
 from rnncore.lang import Component
 
-from .command import rnncore_command_defaults as rnncore_command_defaults
+from .defaults import rnncore_defaults as rnncore_defaults
 
 
 def _gather(folder: str) -> list[Component]:

@@ -23,10 +23,10 @@ from .lang.component import Component
 
 __all__ = ["checked", "components_of", "import_file", "read_plugin", "told"]
 
-_DEFAULTS_HOOK = "rnncore_command_defaults"
+_DEFAULTS_HOOK = "rnncore_defaults"
 
 
-def read_plugin(plugin: Any, name: str) -> tuple[list[Component], dict[str, Any], list[str]]:
+def read_plugin(plugin: Any, name: str) -> tuple[list[Component], dict[str, dict[str, Any]], list[str]]:
     """Call every hook of one plugin.
 
     Parameters
@@ -48,7 +48,7 @@ def read_plugin(plugin: Any, name: str) -> tuple[list[Component], dict[str, Any]
     """
     manager = _managed(plugin, name)
     components: list[Component] = []
-    defaults: dict[str, Any] = {}
+    defaults: dict[str, dict[str, Any]] = {}
     errors: list[str] = []
     for kind, hook in KINDS.items():
         try:
@@ -58,9 +58,9 @@ def read_plugin(plugin: Any, name: str) -> tuple[list[Component], dict[str, Any]
             errors.append(f"hook {hook}: {told(error)}")
     try:
         for given in getattr(manager.hook, _DEFAULTS_HOOK)():
-            if not isinstance(given, Mapping):
-                raise PluginError(f"expected a mapping, got {type(given).__name__}")
-            defaults |= given
+            if not isinstance(given, Mapping) or not all(isinstance(v, Mapping) for v in given.values()):
+                raise PluginError(f"expected a mapping of mappings, got {given!r}")
+            defaults |= {topic: dict(values) for topic, values in given.items()}
     except (Exception, SystemExit) as error:
         errors.append(f"hook {_DEFAULTS_HOOK}: {told(error)}")
     return components, defaults, errors

@@ -1,4 +1,4 @@
-"""What a plugin may register: each hook returns a list of components, the last one a mapping.
+"""What a plugin may register: each hook returns a list of components; `rnncore_defaults` a mapping.
 
 A plugin is a module whose hooks are marked with `rnncore.hookimpl`; its distribution names the
 module in the entry-point group ``rnncore``::
@@ -145,18 +145,19 @@ def rnncore_initializers() -> list[Component]:  # type: ignore[empty-body]
 
 
 @_hookspec
-def rnncore_command_defaults() -> Mapping[str, Any]:  # type: ignore[empty-body]
-    """What the command ``rnncore`` uses where its user says nothing.
+def rnncore_defaults() -> Mapping[str, Mapping[str, Any]]:  # type: ignore[empty-body]
+    """What is used where a user says nothing, by topic; the engine itself names no component.
 
-    Keys are the long options of ``rnncore train`` without their dashes; the engine itself
-    names no component.
+    Topic ``"command"``: keys are the long options of ``rnncore train`` without their dashes.
+    Topic ``"initializer"``: the initializer of each role of parameters. A default that is given
+    already stays.
 
     Examples
     --------
     >>> from rnncore import hookimpl
     >>> @hookimpl
-    ... def rnncore_command_defaults():
-    ...     return {"clip_value": 5.0}
+    ... def rnncore_defaults():
+    ...     return {"my-topic": {"width": 3}}
     """
 
 

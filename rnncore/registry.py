@@ -9,138 +9,25 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from .discovery import checked, components_of, import_file, read_plugin, told
-from .errors import InputError, PluginError
+from .entries import Entry, Failure, Registry, clash, frozen
+from .errors import PluginError
 from .hookspecs import KINDS, PROJECT
 from .lang.component import Component
 
 __all__ = [
-    "Entry", "Failure", "Namespace", "PluginWarning", "Registry", "UnknownName",
-    "build", "current", "load_file", "register",
+    "Namespace", "PluginWarning", "build", "cells", "current", "initializers", "load_file", "losses",
+    "optimizers", "register", "schedules", "scorers", "topologies",
 ]  # fmt: skip
 
 
 class PluginWarning(UserWarning):
     """A plugin is broken; it was skipped and everything else works."""
-
-
-class UnknownName(InputError, AttributeError):
-    """No component of that kind has that name; an `AttributeError` too, so that `hasattr` works."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One claim of a name: the component, or a default's value, and where it comes from.
-
-    Parameters
-    ----------
-    value : Component or plain value
-    provider : str
-        The distribution, the file, or ``"rnncore.register"``.
-    version : str or None
-        Of the distribution.
-    """
-
-    value: Any
-    provider: str
-    version: str | None = None
-
-    @property
-    def origin(self) -> str:
-        """``file:line`` of the component, or the name of its provider."""
-        if isinstance(self.value, Component):
-            return f"{self.value.filename}:{self.value.lineno}"
-        return self.provider
-
-    def __str__(self) -> str:
-        return f"{self.provider} ({self.origin})" if self.origin != self.provider else self.provider
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A plugin, or a part of it, that was skipped."""
-
-    provider: str
-    error: str
-
-    def __str__(self) -> str:
-        return f"plugin {self.provider!r}: {self.error}"
-
-
-@dataclass(frozen=True)
-class Registry:
-    """Every component by kind and name, the command's defaults, and what failed.
-
-    A name maps to a tuple of entries; more than one is a clash, which is an error where
-    that name is looked up and leaves every other name working.
-    """
-
-    entries: Mapping[str, Mapping[str, tuple[Entry, ...]]]
-    defaults: Mapping[str, tuple[Entry, ...]]
-    failures: tuple[Failure, ...] = ()
-
-    def names(self, kind: str) -> list[str]:
-        """The registered names of a kind, sorted."""
-        return sorted(self.entries[kind])
-
-    def entry(self, kind: str, name: str) -> Entry:
-        """The entry of a name.
-
-        Raises
-        ------
-        UnknownName
-            With the choices and the nearest one.
-        PluginError
-            If two providers claim the name; names both.
-        """
-        claims = self.entries[kind].get(name)
-        if not claims:
-            raise UnknownName(_unknown(kind, name, self.names(kind)))
-        if len(claims) > 1:
-            raise PluginError(_clash(f"{kind} {name!r}", claims))
-        return claims[0]
-
-    def get(self, kind: str, name: str) -> Component:
-        """The component of a name; raises as `entry`."""
-        return self.entry(kind, name).value
-
-    def default(self, key: str, fallback: Any = None) -> Any:
-        """A default of the command, `fallback` where no plugin gives one; a clash is a `PluginError`."""
-        claims = self.defaults.get(key)
-        if not claims:
-            return fallback
-        if len(claims) > 1:
-            raise PluginError(_clash(f"the command's default {key!r}", claims))
-        return claims[0].value
-
-    def with_components(
-        self, components: Iterable[Component], provider: str, version: str | None = None
-    ) -> Registry:
-        """A registry with more components; the same module and qualified name replaces.
-
-        Raises
-        ------
-        PluginError
-            If a name is taken by another component; names both.
-        """
-        entries = {kind: dict(names) for kind, names in self.entries.items()}
-        for component in components:
-            names = entries[component.kind]
-            taken = names.get(component.name, ())
-            if len(taken) == 1 and taken[0].value.fn is component.fn:
-                continue  # mentioned again, as an imported name is: it keeps its provider
-            entry = Entry(component, provider, version)
-            if any(not _same(component, old.value) for old in taken):
-                raise PluginError(_clash(f"{component.kind} {component.name!r}", (*taken, entry)))
-            names[component.name] = (entry,)
-        return replace(self, entries=_freeze(entries))
 
 
 def build(points: Iterable[EntryPoint] | None = None) -> Registry:
@@ -150,7 +37,7 @@ def build(points: Iterable[EntryPoint] | None = None) -> Registry:
     raises in one or returns what is no component is skipped, and stands in ``failures``.
     """
     entries: dict[str, dict[str, tuple[Entry, ...]]] = {kind: {} for kind in KINDS}
-    defaults: dict[str, tuple[Entry, ...]] = {}
+    topics: dict[str, dict[str, Any]] = {}
     failures = []
     for point in sorted(entry_points(group=PROJECT) if points is None else points, key=_order):
         provider = point.dist.name if point.dist else point.name
@@ -165,10 +52,12 @@ def build(points: Iterable[EntryPoint] | None = None) -> Registry:
             claims = entries[component.kind].get(component.name, ())
             if not any(claim.value.fn is component.fn for claim in claims):
                 entries[component.kind][component.name] = (*claims, Entry(component, provider, version))
-        for key, value in values.items():
-            defaults[key] = (*defaults.get(key, ()), Entry(value, provider, version))
-    failures += _clashes(entries, defaults)
-    return Registry(_freeze(entries), MappingProxyType(defaults), tuple(failures))
+        taken = _add_defaults(topics, values)
+        failures += [Failure(provider, f"the default {key!r} is given already") for key in taken]
+    for kind, names in entries.items():
+        clashes = {name: claims for name, claims in names.items() if len(claims) > 1}
+        failures += [_failed_clash(f"{kind} {name!r}", claims) for name, claims in clashes.items()]
+    return Registry(frozen(entries), frozen(topics), tuple(failures))
 
 
 _lock = threading.RLock()
@@ -297,31 +186,28 @@ def _add(components: Iterable[Component], provider: str) -> None:
         _current = current().with_components(components, provider)
 
 
-def _same(new: Component, old: Component) -> bool:
-    return (new.module, new.qualname) == (old.module, old.qualname)
+def _order(point: EntryPoint) -> tuple[bool, str, str]:
+    """The project's own plugins first: the defaults that they give stay."""
+    name = point.dist.name if point.dist else ""
+    return (name != PROJECT, name, point.name)
 
 
-def _order(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name if point.dist else "", point.name)
+def _add_defaults(topics: dict[str, dict[str, Any]], values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Add what is new, and say what was there."""
+    taken = [f"{topic}: {k}" for topic, given in values.items() for k in given if k in topics.get(topic, ())]
+    for topic, given in values.items():
+        topics[topic] = {**given, **topics.get(topic, {})}
+    return taken
 
 
-def _freeze(entries: Mapping[str, Mapping[str, tuple[Entry, ...]]]):
-    return MappingProxyType({kind: MappingProxyType(dict(names)) for kind, names in entries.items()})
+def _failed_clash(what: str, claims: tuple[Entry, ...]) -> Failure:
+    return Failure(", ".join(claim.provider for claim in claims), clash(what, claims))
 
 
-def _clash(what: str, claims: Iterable[Entry]) -> str:
-    return f"{what} is claimed twice: by {' and by '.join(map(str, claims))}; rename or remove one of them"
-
-
-def _clashes(entries, defaults) -> list[Failure]:
-    claimed = [(f"{kind} {name!r}", c) for kind, names in entries.items() for name, c in names.items()]
-    claimed += [(f"the command's default {key!r}", c) for key, c in defaults.items()]
-    return [Failure(", ".join(e.provider for e in c), _clash(what, c)) for what, c in claimed if len(c) > 1]
-
-
-def _unknown(kind: str, name: str, names: list[str]) -> str:
-    if not names:
-        return f"no {kind} is called {name!r}: none is registered"
-    near = get_close_matches(str(name), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"no {kind} is called {name!r}{hint} The choices are: {', '.join(names)}".replace("; The", "; the")
+cells = Namespace("cell")
+topologies = Namespace("topology")
+scorers = Namespace("scorer")
+losses = Namespace("loss")
+optimizers = Namespace("optimizer")
+schedules = Namespace("schedule")
+initializers = Namespace("initializer")

@@ -14,9 +14,10 @@ import pytest
 
 import rnncore.registry as registry
 from rnncore import hookspecs
+from rnncore.entries import UnknownName
 from rnncore.errors import InputError, LanguageError, PluginError
 from rnncore.lang import cell, loss, tanh
-from rnncore.registry import Namespace, PluginWarning, UnknownName, build, load_file, register
+from rnncore.registry import Namespace, PluginWarning, build, load_file, register
 
 GOOD = """
 from rnncore import hookimpl
@@ -98,7 +99,7 @@ BROKEN = {
     "misspelt": (HOOK.format("rnncore_cell()", "[]"), "'rnncore_cell'"),
     "unmarked": ("def rnncore_cells():\n    return []", "not marked"),
     "argument": (HOOK.format("rnncore_cells(me)", "[]"), "'me'"),
-    "no_mapping": (HOOK.format("rnncore_command_defaults()", "[1]"), "mapping"),
+    "no_mapping": (HOOK.format("rnncore_defaults()", "[1]"), "mapping"),
 }
 
 
@@ -135,16 +136,16 @@ def test_two_providers_of_one_name_clash_at_that_name_only(install):
     assert "dist_a" in failure.provider and "dist_b" in failure.provider and "'twice'" in failure.error
 
 
-def test_defaults_of_the_command_come_from_a_hook_and_clash_alike(install):
+def test_defaults_come_by_topic_and_one_that_is_given_stays(install):
     put, points = install
-    text = "from rnncore import hookimpl\n@hookimpl\ndef rnncore_command_defaults():\n    return {mapping}"
-    put(text.format(mapping={"units": 3, "lr": 0.1}), "gives_two")
-    put(text.format(mapping={"units": 4}), "gives_one")
+    text = "from rnncore import hookimpl\n@hookimpl\ndef rnncore_defaults():\n    return {mapping}"
+    put(text.format(mapping={"size": {"units": 3, "lr": 0.1}}), "gives_a")
+    put(text.format(mapping={"size": {"units": 4, "depth": 2}, "other": {"units": 5}}), "gives_b")
     found = build(points())
-    assert found.default("lr") == 0.1
-    assert found.default("depth", 9) == 9
-    with pytest.raises(PluginError, match=r"(?s)'units'.*gives_one.*gives_two"):
-        found.default("units")
+    assert dict(found.defaults("size")) == {"units": 3, "lr": 0.1, "depth": 2}
+    assert dict(found.defaults("other")) == {"units": 5} and dict(found.defaults("none")) == {}
+    (failure,) = found.failures
+    assert failure.provider == "gives_b" and "size: units" in failure.error
 
 
 def test_failures_are_warned_of_once(monkeypatch, install):
@@ -351,7 +352,7 @@ HOOKS = [n for n, f in vars(hookspecs).items() if n.startswith("rnncore_") and i
 
 
 def test_every_kind_has_a_hook():
-    assert set(hookspecs.KINDS.values()) | {"rnncore_command_defaults"} == set(HOOKS)
+    assert set(hookspecs.KINDS.values()) | {"rnncore_defaults"} == set(HOOKS)
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -367,7 +368,7 @@ def test_a_hook_is_documented_by_an_example_that_registers(hook, fresh):
     assert result.attempted and result.failed == 0
     assert hook in names, f"the example of {hook} defines no such hook"
     given = names[hook]()
-    if hook == "rnncore_command_defaults":
+    if hook == "rnncore_defaults":
         assert dict(given)
     else:
         module = types.ModuleType("docs_example")

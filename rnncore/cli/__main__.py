@@ -1,0 +1,5 @@
+"""``python -m rnncore.cli``."""
+
+from . import main
+
+main()

@@ -1,0 +1,261 @@
+"""What the commands take: one dataclass a command, whose fields are its arguments and options."""
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from typer import Argument, Option
+
+from ..errors import InputError
+from ..registry import current, load_file
+
+__all__ = [
+    "EvaluateOptions", "ExplainOptions", "PluginsOptions", "PredictOptions", "TrainOptions", "command_of",
+]  # fmt: skip
+
+_KINDS = ("cell", "topology", "stack", "loss", "optimizer", "schedule")
+MODEL = Path("rnncore-run/model.safetensors")
+
+_network = partial(Option, rich_help_panel="Network")
+_training = partial(Option, rich_help_panel="Training")
+_files = partial(Option, rich_help_panel="Files")
+_column = partial(Option, rich_help_panel="Columns of a .csv file")
+_data = partial(Argument, show_default=False)
+
+
+def _default(key: str) -> Any:
+    return current().defaults("command").get(key)
+
+
+@dataclass(kw_only=True)
+class Components:
+    """Options of every command that may need components of the user's own."""
+
+    plugin: Annotated[
+        list[Path] | None,
+        _files(metavar="FILE", help="A Python file with components of your own. May be repeated."),
+    ] = None
+
+    def load(self) -> None:
+        """Register what the files of ``--plugin`` define."""
+        for path in self.plugin or ():
+            load_file(path)
+
+
+@dataclass(kw_only=True)
+class Steps(Components):
+    """How the steps of a long table are read."""
+
+    id: Annotated[str | None, _column(metavar="COLUMN", help="Names the sequence of a row.")] = None
+    time: Annotated[str | None, _column(metavar="COLUMN", help="Orders the steps of a sequence.")] = None
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns, by the names that the reader of long tables gives them."""
+        return {"id": self.id, "time": self.time}
+
+
+@dataclass(kw_only=True)
+class Targets(Steps):
+    """How the targets of a long table are read."""
+
+    target: Annotated[
+        list[str] | None, _column(metavar="COLUMN", help="What to predict; repeated, for several values.")
+    ] = None
+    values: Annotated[
+        bool | None,
+        _column(
+            "--values/--classes", show_default=False,
+            help="Targets are numbers, or names of classes. By default numbers if one is fractional.",
+        ),
+    ] = None  # fmt: skip
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        return super().columns | {"target": self.target, "values": self.values}
+
+
+@dataclass(kw_only=True)
+class TrainOptions(Targets):
+    """Options of ``rnncore train``."""
+
+    train: Annotated[
+        Path | None,
+        _data(metavar="TRAIN", help="What to learn: .ts, .npz or long .csv. By default Japanese Vowels."),
+    ] = None
+    test: Annotated[
+        Path | None, _data(metavar="TEST", help="What to be tested on. It is read once, at the end.")
+    ] = None
+
+    cell: Annotated[
+        str, _network(metavar="NAME", help="A cell. `rnncore plugins cell` lists them.")
+    ] = _default("cell")  # fmt: skip
+    units: Annotated[int, _network(min=1, metavar="N", help="Units of each layer.")] = _default("units")
+    layers: Annotated[int, _network(min=1, metavar="N", help="Stacked layers.")] = _default("layers")
+    topology: Annotated[
+        str, _network(metavar="NAME", help="Each layer is put into it. `rnncore plugins topology` lists.")
+    ] = _default("topology")
+    option: Annotated[
+        list[str] | None,
+        _network(
+            metavar="NAME=VALUE",
+            help="An option of the cell; or topology.NAME=VALUE, and so for stack, loss, optimizer, "
+            "schedule. May be repeated.",
+        ),
+    ] = None
+    learned_state: Annotated[
+        bool, _network("--learned-state", help="Learn the state that sequences start from.")
+    ] = False
+
+    loss: Annotated[
+        str | None,
+        _training(
+            metavar="NAME", help="What is made small.",
+            show_default=f"{_default('loss')}; for values {_default('values-loss')}",
+        ),
+    ] = None  # fmt: skip
+    optimizer: Annotated[
+        str, _training(metavar="NAME", help="By what; lbfgs is SciPy's, on all the data at once.")
+    ] = _default("optimizer")
+    lr: Annotated[float, _training(metavar="X", help="Learning rate.")] = _default("lr")
+    schedule: Annotated[
+        str, _training(metavar="NAME", help="The learning rate over the run.")
+    ] = _default("schedule")  # fmt: skip
+    epochs: Annotated[int, _training(min=1, metavar="N", help="Passes over the data.")] = _default("epochs")
+    batch: Annotated[int, _training(min=1, metavar="N", help="Sequences of a batch.")] = _default("batch")
+    clip: Annotated[
+        float, _training(min=0, metavar="X", help="Largest norm of a gradient; 0: any.")
+    ] = _default("clip")  # fmt: skip
+    validation: Annotated[
+        float,
+        _training(
+            min=0, max=0.9, metavar="X",
+            help="Part of the training data that a first run holds out, to be measured on. 0: no first run.",
+        ),
+    ] = _default("validation")  # fmt: skip
+    patience: Annotated[
+        int | None,
+        _training(
+            min=1, metavar="N", show_default=False,
+            help="End the first run after so many epochs without a better validation loss, and the second at "
+            "the first's best epoch.",
+        ),
+    ] = None  # fmt: skip
+    refit: Annotated[
+        bool,
+        _training("--refit/--no-refit", help="Learn all data in a second run, or keep the first's best."),
+    ] = True
+    seed: Annotated[int, _training(min=0, metavar="N", help="The same seed, the same numbers.")] = 0
+    dtype: Annotated[str, _training(metavar="NAME", help="float32 or float64.")] = "float32"
+    standardize: Annotated[
+        bool,
+        _training(
+            "--standardize/--no-standardize",
+            help="Bring features, and targets that are values, to mean 0 and deviation 1.",
+        ),
+    ] = True
+
+    out: Annotated[Path, _files("--out", "-o", metavar="DIR", help="Folder of the results.")] = MODEL.parent
+    checkpoint: Annotated[int, _files(min=0, metavar="N", help="Epochs between checkpoints; 0: none.")] = 10
+    resume: Annotated[bool, _files("--resume", help="Go on from the checkpoint of an ended run.")] = False
+    quiet: Annotated[bool, _files("--quiet", "-q", help="No progress bar.")] = False
+
+    def chosen(self, kind: str) -> dict[str, Any]:
+        """The options that ``--option`` gives to one kind of component."""
+        return {name: value for k, name, value in map(_parsed, self.option or ()) if k == kind}
+
+
+_Model = Annotated[Path, _files("--model", "-m", metavar="FILE", help="What `rnncore train` wrote.")]
+
+
+@dataclass(kw_only=True)
+class EvaluateOptions(Targets):
+    """Options of ``rnncore evaluate``."""
+
+    data: Annotated[
+        Path | None, _data(metavar="DATA", help="Sequences with targets. By default Japanese Vowels' test.")
+    ] = None
+    model: _Model = MODEL
+    as_json: Annotated[bool, _files("--json", help="Print JSON.")] = False
+
+
+@dataclass(kw_only=True)
+class PredictOptions(Steps):
+    """Options of ``rnncore predict``."""
+
+    data: Annotated[
+        Path | None, _data(metavar="DATA", help="Sequences. By default Japanese Vowels' test part.")
+    ] = None
+    model: _Model = MODEL
+    output: Annotated[
+        Path, _files("--output", "-o", metavar="FILE", help="A .csv file to write; -: print it.")
+    ] = Path("predictions.csv")
+
+
+@dataclass(kw_only=True)
+class ExplainOptions(Components):
+    """Options of ``rnncore explain``."""
+
+    cell: Annotated[
+        str, Argument(metavar="CELL", help="A cell. `rnncore plugins cell` lists them.")
+    ] = _default("cell")  # fmt: skip
+    units: Annotated[int, _network(min=1, metavar="N", help="Units of the layer.")] = _default("units")
+    option: Annotated[
+        list[str] | None, _network(metavar="NAME=VALUE", help="An option of the cell. May be repeated.")
+    ] = None
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options of the cell."""
+        return {name: value for _, name, value in map(_parsed, self.option or ())}
+
+
+@dataclass(kw_only=True)
+class PluginsOptions(Components):
+    """Options of ``rnncore plugins``."""
+
+    names: Annotated[
+        list[str] | None,
+        _data(metavar="NAME", help="Kinds (cell, loss, ...) or components. By default all."),
+    ] = None
+    equations: Annotated[bool, Option("--equations", "-e", help="Show the author's text of each.")] = False
+
+
+def command_of(command: Callable[[Any], None]) -> Callable[..., None]:
+    """A function for typer: the fields of the dataclass that `command` takes become its options."""
+    (parameter,) = inspect.signature(command).parameters.values()
+    options = parameter.annotation
+
+    def run(**given: Any) -> None:
+        taken = options(**given)
+        taken.load()
+        command(taken)
+
+    own = options.__annotations__
+    fields = sorted(inspect.signature(options).parameters.values(), key=lambda p: p.name not in own)
+    run.__signature__ = inspect.Signature(fields)  # type: ignore[attr-defined]
+    run.__annotations__ = get_type_hints(options, include_extras=True)
+    run.__name__ = command.__name__
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    run.__doc__ = "\n\n".join(" ".join(p.split()) for p in paragraphs)
+    return run
+
+
+def _parsed(text: str) -> tuple[str, str, Any]:
+    """``topology.merge=sum`` as ("topology", "merge", "sum"); the cell's where no kind is named."""
+    name, sign, value = text.partition("=")
+    kind, dot, rest = name.partition(".")
+    if not dot:
+        kind, rest = "cell", name
+    if not sign or not rest.isidentifier() or kind not in _KINDS:
+        kinds = ", ".join(_KINDS)
+        raise InputError(f"--option {text}: expected NAME=VALUE or KIND.NAME=VALUE, KIND one of {kinds}")
+    spelled = {"True": "true", "False": "false", "None": "null"}
+    try:
+        return kind, rest, json.loads(spelled.get(value, value))
+    except ValueError:
+        return kind, rest, value

@@ -1,0 +1,120 @@
+"""``rnncore train``."""
+
+import json
+import math
+import platform
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..data import Sequences, japanese_vowels
+from ..errors import FileError, InputError
+from ..train import TrainingResult
+from ..train.files import write_atomically
+from .options import TrainOptions
+from .prepared import Model, read_data
+from .recipe import Recipe
+from .scores import Scores, score
+
+__all__ = ["train"]
+
+
+def train(options: TrainOptions) -> None:
+    """Train a network on sequences and say how well it does on others.
+
+    Writes model.safetensors, report.json and curve.png into the folder of --out. A first run holds
+    out a part of the training data and draws its curve; a second run learns all of it.
+
+    Example: rnncore train mine.csv others.csv --plugin my_cell.py --cell my_cell
+    """
+    data = _training_data(options)
+    report: dict[str, Any] = {"rnncore": version("rnncore"), "data": repr(data)}
+    runs = _train(Recipe(options, data), report)
+    model, result = runs[-1]
+    folder = options.out
+    model.save(folder / "model.safetensors")
+    runs[0][1].history.save_plot(folder / "curve.png")
+    test = _test_data(options, model)
+    if test is not None:
+        report["test"] = _scored("test", test.source, score(model, test))
+    _write_report(options, report, [r for _, r in runs])
+    for path in _checkpoints(options):
+        path.unlink(missing_ok=True)
+    _say("written", ", ".join(str(folder / n) for n in ("model.safetensors", "report.json", "curve.png")))
+
+
+def _train(recipe: Recipe, report: dict[str, Any]) -> list[tuple[Model, TrainingResult]]:
+    """One run or two, each with its model; the last is the one to keep."""
+    options, network, checkpoints = recipe.options, recipe.network, _checkpoints(recipe.options)
+    recipe.trainer(checkpoints[0])  # a setting that cannot be is refused before anything is written
+    _make_folder(options.out)
+    count = sum(math.prod(shape) for shape in network.shapes.values())
+    report |= {"network": repr(network.layer), "parameters": count}
+    _say("data", repr(recipe.data))
+    _say("network", f"{network.layer!r}, {count:,} parameters")
+    runs, last_epoch = [], None
+    if options.validation:
+        first, preparation, held = recipe.first_run(checkpoints[0])
+        last_epoch = first.best_epoch if options.patience else None
+        runs.append((Model(network, first.params, preparation), first))
+        found = score(runs[0][0], held)
+        report["validation"] = _scored("validation", f"{len(held)} of {len(recipe.data)} sequences", found)
+    if options.refit or not options.validation:
+        second, preparation = recipe.second_run(checkpoints[1], last_epoch)
+        runs.append((Model(network, second.params, preparation), second))
+    result = runs[-1][1]
+    _say("trained", f"{len(result.history)} epochs, {result.updates} updates, {result.seconds:.1f} s")
+    return runs
+
+
+def _checkpoints(options: TrainOptions) -> list[Path]:
+    return [options.out / f"run{k}.checkpoint" for k in (1, 2)]
+
+
+def _training_data(options: TrainOptions) -> Sequences:
+    if options.train is None:
+        return japanese_vowels()[0]
+    data = read_data(options.train, options.columns)
+    if data.y is None:
+        raise InputError(f"{options.train} has no targets to learn; of a .csv, --target COLUMN names them")
+    return data
+
+
+def _test_data(options: TrainOptions, model: Model) -> Sequences | None:
+    if options.train is None:
+        return japanese_vowels()[1]
+    return model.read(options.test, {}, targets=True) if options.test else None
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {path}: {error.strerror}") from error
+
+
+def _scored(name: str, on: str, found: Scores) -> dict[str, Any]:
+    _say(name, f"{on}: {found.line}")
+    confusion = None if found.confusion is None else found.confusion.tolist()
+    return {"on": on, **found.numbers, "confusion": confusion}
+
+
+def _say(name: str, text: str) -> None:
+    print(f"{name:<12}{text}", flush=True)
+
+
+def _write_report(options: TrainOptions, report: dict[str, Any], results: list[TrainingResult]) -> None:
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
+    report["settings"] = settings | {"plugin": [str(p) for p in options.plugin or ()]}
+    report["runs"] = [
+        {
+            "epochs": len(r.history), "best_epoch": r.best_epoch, "stopped": r.stopped, "updates": r.updates,
+            "seconds": r.seconds, "history": r.history.records,
+        }
+        for r in results
+    ]  # fmt: skip
+    packages = {name: version(name) for name in ("numpy", "numba")}
+    report["made with"] = {"python": sys.version.split()[0], "machine": platform.platform(), **packages}
+    write_atomically(options.out / "report.json", json.dumps(report, indent=1).encode())
