@@ -1,0 +1,242 @@
+"""Ragged sequences with their targets: kept end to end, cut out as padded batches."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+from .ragged import Ragged, as_numbers
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+__all__ = ["Dataset", "check_fits"]
+
+
+class Dataset:
+    """Sequences of different lengths and, for training, their targets.
+
+    Parameters
+    ----------
+    x : sequence of array, ndarray, or mapping of str to these
+        Features: a list of (T_i, features) arrays or one (N, T, features) array. Tokens: a list
+        of (T_i,) integer arrays or one (N, T) integer array. A mapping where a cell reads
+        several inputs; all its members have the same lengths.
+    target : optional
+        One a sequence: (N,) integer classes, or (N,) or (N, outputs) values. One a step: a list of
+        (T_i,) classes or (T_i, outputs) values, or an (N, T) or (N, T, outputs) array.
+    lengths : (N,) integers, optional
+        Steps that count of each row, where `x` is an array; all of them by default.
+    per_step : bool, optional
+        Whether `target` has one entry a step; by default guessed from its shape.
+
+    Attributes
+    ----------
+    lengths : ndarray of int64, (N,)
+    per_step : bool
+
+    Raises
+    ------
+    InputError
+        If shapes, lengths or types do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnncore.train import Dataset
+    >>> data = Dataset([np.ones((3, 2)), np.ones((5, 2))], [0, 1])
+    >>> x, target, lengths = data.batch(np.array([0, 1]))
+    >>> x.shape, target.tolist(), lengths.tolist()
+    ((2, 5, 2), [0, 1], [3, 5])
+    """
+
+    def __init__(self, x: Any, target: Any = None, lengths: Any = None, *, per_step: bool | None = None):
+        named = dict(x) if isinstance(x, Mapping) else {"": x}
+        if not named:
+            raise InputError("x is an empty mapping; expected input name to sequences")
+        self._inputs = {k: Ragged.of(v, lengths, f"x[{k!r}]" if k else "x") for k, v in named.items()}
+        first, *others = self._inputs
+        for name, part in self._inputs.items():
+            if part.values.ndim == 1 and part.values.dtype.kind not in "iu":
+                raise InputError(
+                    "a sequence is (time, features), or (time,) integers for tokens; got (time,) of "
+                    f"{part.values.dtype}: for a single feature give s[:, None]"
+                )
+            if not np.array_equal(part.lengths, self.lengths):
+                raise InputError(f"x[{name!r}] has other lengths than x[{first!r}]")
+        self._target: Ragged | np.ndarray | None = None
+        if target is not None and per_step is None:
+            per_step = _looks_per_step(target, self.lengths, named[first])
+        if target is not None:
+            self._target = self._steps(target, lengths) if per_step else self._wholes(target)
+
+    def _steps(self, target: Any, lengths: Any) -> Ragged:
+        part = Ragged.of(target, lengths if isinstance(target, np.ndarray) else None, "target")
+        if len(part) != len(self):
+            raise InputError(f"target: got {len(part)} sequences for {len(self)} of x")
+        wrong = np.flatnonzero(part.lengths != self.lengths)
+        if len(wrong):
+            i = wrong[0]
+            raise InputError(f"target[{i}] has {part.lengths[i]} entries, x[{i}] has {self.lengths[i]} steps")
+        return part
+
+    def _wholes(self, target: Any) -> np.ndarray:
+        values = as_numbers(target, "target")
+        if len(values) != len(self) or values.ndim > 2:
+            raise InputError(
+                f"target: expected one class or one vector of values for each of {len(self)} sequences, "
+                f"got shape {values.shape}"
+            )
+        return values
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return next(iter(self._inputs.values())).lengths
+
+    @property
+    def per_step(self) -> bool:
+        return isinstance(self._target, Ragged)
+
+    @property
+    def target(self) -> np.ndarray | None:
+        """Targets in order: (N,) or (N, outputs); one a step: those of all steps, end to end; or None."""
+        return self._target.end_to_end() if isinstance(self._target, Ragged) else self._target
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __repr__(self) -> str:
+        per = "step" if self.per_step else "sequence"
+        kind = "no targets" if self._target is None else f"one target a {per}"
+        span = f"{self.lengths.min()} to {self.lengths.max()} steps" if len(self) else "none"
+        return f"Dataset({len(self)} sequences, {span}, {kind})"
+
+    def __getitem__(self, indices: Any) -> Dataset:
+        """The sequences at `indices` (a slice, a mask, or integers) as a dataset over the same memory."""
+        indices = np.atleast_1d(np.arange(len(self))[indices])
+        target = self._target
+        if target is not None:
+            target = target.pick(indices) if isinstance(target, Ragged) else target[indices]
+        return self._with({name: part.pick(indices) for name, part in self._inputs.items()}, target)
+
+    def batch(self, indices: np.ndarray) -> tuple[Any, np.ndarray | None, np.ndarray]:
+        """Padded inputs, targets and lengths of some sequences.
+
+        Parameters
+        ----------
+        indices : ndarray of int, (B,)
+
+        Returns
+        -------
+        x : ndarray (B, T, features) or (B, T), or a mapping of these
+            T is the longest length; what lies past a length has no meaning.
+        target : ndarray or None
+            (B,), (B, outputs), (B, T) or (B, T, outputs).
+        lengths : ndarray of int64, (B,)
+        """
+        lengths = self.lengths[indices]
+        steps = np.minimum(np.arange(lengths.max(initial=0)), np.maximum(lengths - 1, 0)[:, None])
+        x = {name: part.padded(indices, steps) for name, part in self._inputs.items()}
+        target = self._target
+        if isinstance(target, Ragged):
+            target = target.padded(indices, steps)
+        elif target is not None:
+            target = target[indices]
+        return x.get("", x), target, lengths
+
+    def split(self, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Hold out a random part, with each class in proportion where a sequence has one class.
+
+        Parameters
+        ----------
+        fraction : float
+            Between 0 and 1: the share of the second part.
+        seed : int
+            The same seed gives the same parts.
+
+        Returns
+        -------
+        Dataset, Dataset
+            The rest, and the part held out; both in the order of the whole.
+
+        Raises
+        ------
+        InputError
+            If one of the two would be empty.
+        """
+        count = round(len(self) * fraction)
+        if not 0 < count < len(self):
+            raise InputError(f"a fraction of {fraction} of {len(self)} sequences leaves one part empty")
+        order = np.random.default_rng(seed).permutation(len(self))
+        target = self._target
+        if isinstance(target, np.ndarray) and target.ndim == 1 and target.dtype.kind in "iu":
+            order = order[np.argsort(target[order], kind="stable")]
+        held = np.zeros(len(self), bool)
+        held[order[((np.arange(count) + 0.5) * len(self) / count).astype(int)]] = True
+        return self[np.flatnonzero(~held)], self[np.flatnonzero(held)]
+
+    def cast(self, dtype: Any, *, values: bool) -> Dataset:
+        """Features in `dtype`; with `values`, targets too, with a last axis for the outputs."""
+        inputs = {n: p if p.values.ndim == 1 else p.astype(dtype) for n, p in self._inputs.items()}
+        target = self._target
+        if target is not None and values:
+            target = target.astype(dtype)
+        if isinstance(target, np.ndarray) and target.ndim == 1 and values:
+            target = target[:, None]
+        if isinstance(target, Ragged) and target.values.ndim == 1 and values:
+            target = Ragged(target.values[:, None], target.starts, target.lengths)
+        return self._with(inputs, target)
+
+    def checksum(self) -> int:
+        """A CRC-32 of everything: tells whether a run that is resumed has the same data."""
+        value = 0
+        for part in self._inputs.values():
+            value = part.checksum(value)
+        if self._target is None:
+            return value
+        target = self._target
+        whole = target if isinstance(target, Ragged) else Ragged(target, self.lengths, self.lengths)
+        return whole.checksum(value)
+
+    def _with(self, inputs: dict[str, Ragged], target: Ragged | np.ndarray | None) -> Dataset:
+        other = copy.copy(self)
+        other._inputs, other._target = inputs, target
+        return other
+
+
+def _looks_per_step(target: Any, lengths: np.ndarray, x: Any) -> bool:
+    """Whether targets are one a step, by shape: sure for ragged ones, else by what is usual."""
+    if isinstance(target, np.ndarray) and target.dtype != object:
+        steps = x.shape[1] if isinstance(x, np.ndarray) and x.ndim > 1 else -1
+        classes = target.ndim == 2 and target.dtype.kind in "iu" and target.shape[1] == steps
+        return classes or target.ndim == 3
+    if not isinstance(target, Sequence | np.ndarray) or isinstance(target, str):
+        return False
+    shapes = [np.shape(t) for t in target]
+    if not all(shapes) or not shapes:
+        return False
+    if any(s[0] != n for s, n in zip(shapes, lengths, strict=False)):
+        return len(set(shapes)) > 1
+    return all(len(s) > 1 or np.asarray(t).dtype.kind in "iub" for s, t in zip(shapes, target, strict=True))
+
+
+def check_fits(network: Network, data: Dataset, classes: bool, name: str) -> None:
+    """Raise `InputError` unless inputs and targets fit the network; `name` is for errors."""
+    x, _, lengths = data.batch(np.array([data.lengths.argmin()]))
+    network.as_padded(x, lengths)  # its own checks, for which one sequence is enough
+    outputs, target = network.outputs or network.features, data.target
+    if target is None or not len(target):
+        raise InputError(f"{name} data: there is no target in it")
+    if not classes and target.shape[-1] != outputs:
+        raise InputError(f"{name} targets: the network has {outputs} outputs, got {target.shape[-1]} values")
+    if classes and (target.dtype.kind not in "iu" or target.ndim != 1):
+        raise InputError(f"{name} targets: expected integers, got {target.dtype} of shape {target.shape}")
+    if classes and (target.min() < 0 or target.max() >= outputs):
+        raise InputError(
+            f"{name} targets: the network's {outputs} outputs are classes 0 to {outputs - 1}, "
+            f"got {target.min()} to {target.max()}"
+        )

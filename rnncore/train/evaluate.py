@@ -1,0 +1,96 @@
+"""A network on data it need not learn from: loss, accuracy, outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..network import Network
+from ..params import Params
+from .buckets import batches_by_length
+from .components import resolve
+from .data import Dataset
+
+__all__ = ["evaluate", "predict", "weight_of"]
+
+
+def weight_of(per_step: bool, lengths: np.ndarray) -> int:
+    """Number of targets that a mean over a batch is taken over."""
+    return int(lengths.sum()) if per_step else len(lengths)
+
+
+def evaluate(
+    network: Network, params: Params, data: Dataset, *, loss: Any, batch_size: int = 256
+) -> dict[str, float]:
+    """Mean loss over all targets and, where they are classes, accuracy.
+
+    Parameters
+    ----------
+    network : Network
+    params : Params
+    data : Dataset
+        With targets.
+    loss : str, Component or Bound
+    batch_size : int
+        Sequences of a batch; batches are made of sequences of about one length.
+
+    Returns
+    -------
+    dict
+        ``loss``, ``accuracy`` (for classes: the share of targets with the largest output), ``sequences``.
+
+    Raises
+    ------
+    InputError
+        If the data has no targets, or does not fit the network.
+    """
+    bound = resolve("loss", loss)
+    classes = bound.component.target == "class"
+    if data.target is None:
+        raise InputError("data to evaluate on needs targets")
+    data = data.cast(params.dtype, values=not classes)
+    total, right, weight = 0.0, 0, 0
+    for indices in batches_by_length(data.lengths, batch_size):
+        x, target, lengths = data.batch(indices)
+        total += network.loss(params, x, target, loss=bound, lengths=lengths, reduction="sum")
+        weight += weight_of(data.per_step, lengths)
+        if classes:
+            y, _ = network(params, x, lengths=lengths)
+            hits = y.argmax(-1) == target
+            counted = np.arange(hits.shape[1]) < lengths[:, None] if data.per_step else slice(None)
+            right += int(hits[counted].sum())
+    found = {"loss": total / weight if weight else np.nan}
+    if classes:
+        found["accuracy"] = right / weight if weight else np.nan
+    return {**found, "sequences": len(data)}
+
+
+def predict(network: Network, params: Params, data: Any, *, batch_size: int = 256) -> Any:
+    """Outputs of the network for each sequence, in the order given.
+
+    Parameters
+    ----------
+    network : Network
+    params : Params
+    data : Dataset, or what a dataset is made of
+    batch_size : int
+        Sequences of a batch.
+
+    Returns
+    -------
+    ndarray (N, outputs), or list of ndarray (T_i, outputs)
+        One vector a sequence with ``mode="many-to-one"``, else one a step.
+    """
+    data = data if isinstance(data, Dataset) else Dataset(data)
+    data, run = data.cast(params.dtype, values=False), network.bind(params)
+    outputs: list[np.ndarray] = [np.zeros(0)] * len(data)
+    for indices in batches_by_length(data.lengths, batch_size):
+        x, _, lengths = data.batch(indices)
+        y, _ = run(x, lengths=lengths)
+        for i, out, n in zip(indices, y, lengths, strict=True):
+            outputs[i] = out if out.ndim == 1 else out[:n].copy()
+    if network.mode != "many-to-one":
+        return outputs
+    return np.stack(outputs) if outputs else np.zeros((0, network.outputs or network.features), params.dtype)

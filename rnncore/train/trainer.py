@@ -1,0 +1,245 @@
+"""The trainer: its settings, checked before anything runs, and what a run gives back."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..lang.component import Bound, schedule
+from ..network import Network
+from ..params import Params
+from .components import resolve
+from .data import Dataset
+from .history import History
+from .lbfgs import LBFGS
+from .run import Run
+
+__all__ = ["Trainer", "TrainingResult"]
+
+MONITORS = ("loss", "val_loss", "val_accuracy")
+
+
+@schedule
+def _unchanged(t, total):
+    """The learning rate stays as it is."""
+    return 1.0
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run came to.
+
+    Parameters
+    ----------
+    params : Params
+        Those of the best epoch, or the last, as the trainer's `keep` says.
+    history : History
+        A record for every epoch.
+    best_epoch : int or None
+        Counted from 1; None where nothing was better than nothing.
+    stopped : {"epochs", "patience", "callback", "converged", "diverged"}
+        Why the run is over.
+    updates : int
+        Of the parameters.
+    seconds : float
+        Of training and validation, over all parts of a resumed run.
+    """
+
+    params: Params
+    history: History
+    best_epoch: int | None
+    stopped: str
+    updates: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains a network on sequences of different lengths.
+
+    The same seed, data and settings give the same numbers, run after run; so does a run that
+    was killed and resumed from its checkpoint.
+
+    Parameters
+    ----------
+    network : Network
+    loss : str, Loss or a loss with options
+    optimizer : str, Optimizer, an optimizer with options, or LBFGS
+        ``"lbfgs"`` stands for ``LBFGS()``.
+    learning_rate : float
+        Not used by L-BFGS.
+    schedule : str, Schedule or a schedule with options, optional
+        Factor of the learning rate over the run; None leaves it as it is.
+    epochs : int
+        Passes over the training data; with L-BFGS rounds of iterations.
+    batch_size : int
+        Sequences of a batch.
+    clip_norm, clip_value : float, optional
+        Bound of the length, and of each element, of the gradient.
+    patience : int, optional
+        Stop after so many epochs without a better monitored value.
+    monitor : {"loss", "val_loss", "val_accuracy"}, optional
+        What is better; ``"val_loss"`` where there is validation data, else ``"loss"``. Equal
+        accuracies are told apart by the loss.
+    keep : {"best", "last"}, optional
+        Which parameters the run gives back; ``"best"`` where there is validation data, or patience.
+    bucket : int
+        Batches that are sorted by length together; 1 shuffles without regard to length.
+    seed : int
+        Of initial parameters, batches and dropout.
+    dtype : {"float32", "float64"}
+    checkpoint : path-like, optional
+        File from which a killed run can be resumed.
+    checkpoint_epochs, checkpoint_updates : int
+        Write it after every so many epochs, and updates. The last epoch is always written.
+    progress : bool
+        Show a bar with loss and sequences per second on standard error.
+    on_epoch : callable, optional
+        Given each epoch's record, a dict of numbers; something true stops the run.
+
+    Raises
+    ------
+    InputError
+        If a setting is impossible.
+
+    Examples
+    --------
+    >>> import numpy as np, rnncore as rn
+    >>> from rnncore.train import Dataset, Trainer
+    >>> rng = np.random.default_rng(0)
+    >>> x = [rng.standard_normal((n, 2)) + 2 * (n % 2) for n in range(3, 40)]
+    >>> data = Dataset(x, [len(s) % 2 for s in x])
+    >>> net = rn.Network(rn.cells.gru(8), inputs=2, outputs=2, mode="many-to-one")
+    >>> trainer = Trainer(net, loss="cross_entropy", optimizer="adam", learning_rate=0.03, progress=False)
+    >>> result = trainer.fit(data)
+    >>> bool(result.history[-1]["loss"] < 0.2)
+    True
+    """
+
+    network: Network
+    _: KW_ONLY
+    loss: Any
+    optimizer: Any
+    learning_rate: float = 1e-3
+    schedule: Any = None
+    epochs: int = 60
+    batch_size: int = 32
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    patience: int | None = None
+    monitor: str | None = None
+    keep: str | None = None
+    bucket: int = 8
+    seed: int = 0
+    dtype: str = "float32"
+    checkpoint: str | os.PathLike | None = None
+    checkpoint_epochs: int = 1
+    checkpoint_updates: int | None = None
+    progress: bool = True
+    on_epoch: Callable[[dict], Any] | None = None
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "bucket", "checkpoint_epochs"):
+            _whole(name, getattr(self, name))
+        for name in ("patience", "checkpoint_updates"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name))
+        for name in ("learning_rate", "clip_norm", "clip_value"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
+                raise InputError(f"{name}: expected a number above 0, got {value!r}")
+        if self.monitor not in (None, *MONITORS):
+            raise InputError(f"monitor: expected one of {', '.join(MONITORS)}, got {self.monitor!r}")
+        if self.keep not in (None, "best", "last"):
+            raise InputError(f"keep: expected 'best' or 'last', got {self.keep!r}")
+        if self.dtype not in ("float32", "float64"):
+            raise InputError(f"dtype: expected 'float32' or 'float64', got {self.dtype!r}")
+        set_ = object.__setattr__
+        set_(self, "loss", resolve("loss", self.loss))
+        set_(self, "schedule", resolve("schedule", _unchanged if self.schedule is None else self.schedule))
+        set_(self, "optimizer", _optimizer(self))
+
+    def fit(
+        self, train: Any, valid: Any = None, *, params: Params | None = None, resume: bool = False
+    ) -> TrainingResult:
+        """Train.
+
+        Parameters
+        ----------
+        train : Dataset or (x, target)
+        valid : Dataset or (x, target), optional
+            Evaluated after each epoch.
+        params : Params, optional
+            To start from; they are copied. By default ``network.init(seed, dtype)``.
+        resume : bool
+            Go on from `checkpoint` if that file is there, else start anew.
+
+        Returns
+        -------
+        TrainingResult
+
+        Raises
+        ------
+        InputError
+            If data or parameters do not fit the network.
+        FileError
+            If the checkpoint is damaged, belongs to a run of other settings or data, or cannot be written.
+        """
+        if resume and self.checkpoint is None:
+            raise InputError("resume needs the file to resume from: Trainer(..., checkpoint=path)")
+        per_step = self.network.mode != "many-to-one"
+        train = _dataset(train, per_step)
+        valid = None if valid is None else _dataset(valid, per_step)
+        if self.monitor in MONITORS[1:] and valid is None:
+            raise InputError(f"monitor {self.monitor!r} needs validation data")
+        run = Run(self, train, valid, params)
+        if resume and os.path.exists(self.checkpoint):  # type: ignore[arg-type]
+            run.resume()
+        state = run.to_the_end()
+        keep = self.keep or ("best" if valid is not None or self.patience else "last")
+        flat = state.best if keep == "best" and state.best is not None else state.flat
+        return TrainingResult(
+            params=run.params.with_flat(flat.copy()),
+            history=state.history,
+            best_epoch=state.best_epoch,
+            stopped=str(state.stopped),
+            updates=state.updates,
+            seconds=state.seconds,
+        )
+
+
+def _optimizer(trainer: Trainer) -> Bound | LBFGS:
+    spec = LBFGS() if trainer.optimizer == "lbfgs" else trainer.optimizer
+    if not isinstance(spec, LBFGS):
+        return resolve("optimizer", spec)
+    for name in ("clip_norm", "clip_value", "checkpoint_updates"):
+        if getattr(trainer, name) is not None:
+            raise InputError(f"{name} has no meaning with L-BFGS, which works on the whole training set")
+    return spec
+
+
+def _dataset(data: Any, per_step: bool) -> Dataset:
+    if isinstance(data, tuple) and len(data) == 2:
+        data = Dataset(*data, per_step=per_step)
+    if not isinstance(data, Dataset):
+        raise InputError(f"expected a Dataset or (x, target), got {type(data).__name__}")
+    if not len(data) or data.target is None:
+        raise InputError(f"expected at least one sequence, with targets, got {data!r}")
+    if data.per_step != per_step:
+        needed, got = ("step", "sequence") if per_step else ("sequence", "step")
+        raise InputError(
+            f"the network needs one target a {needed}, the data has one a {got}: "
+            f"give Dataset(..., per_step={per_step}), or another mode of the network"
+        )
+    return data
+
+
+def _whole(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name}: expected a whole number of at least 1, got {value!r}")
