@@ -47,6 +47,7 @@ class Batch:
     full: bool
     single: bool = True
     state: dict[str, np.ndarray] | None = field(default=None)
+    counts: np.ndarray | None = None
 
     @property
     def size(self) -> int:
@@ -184,7 +185,7 @@ def _from_lists(net, dtype, given, lengths) -> Batch:
         if over.size:
             raise InputError(f"length {given_lengths[over[0]]} of sequence {over[0]} exceeds its {counts[over[0]]} steps")
     base = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64) if len(counts) else counts
-    return Batch(arrays, base, counts if lengths is None else given_lengths, time, "list", False)
+    return Batch(arrays, base, counts if lengths is None else given_lengths, time, "list", False, counts=counts)
 
 
 def _check_tokens(batch: Batch, size: int) -> None:

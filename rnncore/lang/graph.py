@@ -218,7 +218,7 @@ class Graph:
         self.arrays: dict[str, np.ndarray] = {}
 
     def make(self, op: str, args: tuple[Node, ...] = (), attrs: tuple = (), shape: tuple = (), level=None) -> Node:
-        key = (op, tuple(a.id for a in args), attrs)
+        key = (op, tuple(a.id for a in args), attrs, len(shape) if op == "leaf" else 0)
         found = self._table.get(key)
         if found is not None:
             return found

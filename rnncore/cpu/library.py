@@ -1,0 +1,224 @@
+"""The products that every loop calls, as the text of one module: compiled once a machine and dtype.
+
+Functions are C functions of sixteen int64 (addresses, widths in bytes, counts), reached by address:
+so loop kernels compile without them.
+
+- ``gemm``: rows of C (+)= rows of A times a packed matrix; ``lookup`` the same for tokens.
+- ``outer``: C += sum over rows of outer products; ``scatter`` the same for tokens.
+- ``colsum``: c += sum over rows.  ``pack``: a block of a matrix into panels.  ``barrier``: threads meet.
+"""
+
+from __future__ import annotations
+
+from .machine import Machine
+
+__all__ = ["FUNCTIONS", "library_text", "panel_vectors"]
+
+FUNCTIONS = ("gemm", "lookup", "outer", "scatter", "colsum", "pack", "barrier")
+
+
+def panel_vectors(machine: Machine) -> int:
+    """Vectors of columns in a panel."""
+    return 4 if machine.registers >= 32 else 2
+
+
+def _row_tiles(machine: Machine, vectors: int) -> list[int]:
+    """Rows of the register tiles for so many vectors, largest first."""
+    budget = machine.registers - vectors - 2
+    largest = max(1, min(budget // vectors, 12))
+    return sorted({largest, max(1, largest // 2), 2 if largest > 2 else 1, 1}, reverse=True)
+
+
+def library_text(dtype: str, machine: Machine) -> str:
+    """The module's text for a dtype and a machine."""
+    count = machine.lanes(dtype)
+    item = 4 if dtype == "float32" else 8
+    widest = panel_vectors(machine)
+    tiles = {v: _row_tiles(machine, v) for v in range(1, widest + 1)}
+    return "\n".join([
+        _HEAD.format(dtype=dtype, count=count, item=item, widest=widest),
+        *(_rows_text(dtype, count, v, sizes) for v, sizes in tiles.items()),
+        _gemm_text(widest),
+        _outer_text(dtype, count, widest, tiles[widest][0]),
+        _REST,
+    ])  # fmt: skip
+
+
+_HEAD = '''\
+from numba import cfunc, njit, types
+from rnncore.cpu.atomics import fetch_add, load_acquire, store_release, yield_thread
+from rnncore.cpu.lanes import OPS, lanes, load_int
+from rnncore.cpu.tiles import tile_outer, tile_rows
+
+F = lanes("{dtype}", {count})
+load, load_n, store_n, load_one, store_one = F.load, F.load_n, F.store_n, F.load_one, F.store_one
+add = OPS["add"]
+COUNT, ITEM, WIDEST = {count}, {item}, {widest}
+SIGNATURE = types.void(*[types.int64] * 16)
+OPTIONS = dict(cache=True, error_model="numpy", fastmath={{"contract", "nsz"}})
+HELPER = dict(error_model="numpy", fastmath={{"contract", "nsz"}}, inline="never")
+'''
+
+
+def _rows_text(dtype: str, count: int, vectors: int, sizes: list[int]) -> str:
+    lines = [f'tile_{m}x{vectors} = tile_rows("{dtype}", {count}, {m}, {vectors})' for m in sizes]
+    lines += [
+        "",
+        "",
+        "@njit(**HELPER)",
+        f"def rows_{vectors}(a, lda, ia, sa, panel, c, ldc, ic, sc, m, k, add, start, last):",
+        "    r = 0",
+    ]
+    for m in sizes:
+        lines += [
+            f"    while m - r >= {m}:",
+            f"        tile_{m}x{vectors}(a, lda, ia + 8 * r, sa, panel, c, ldc, ic + 8 * r, sc, k, add, start, last)",
+            f"        r += {m}",
+        ]
+    return "\n".join([*lines, "", ""])
+
+
+def _gemm_text(widest: int) -> str:
+    lines = [
+        "@cfunc(SIGNATURE, **OPTIONS)",
+        "def gemm(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, u0, u1):",
+        "    width = WIDEST * COUNT",
+        "    for j in range(0, n, width):",
+        "        vectors = min(WIDEST, (n - j + COUNT - 1) // COUNT)",
+        "        last = min(COUNT, n - j - (vectors - 1) * COUNT)",
+        "        panel = packed + j * k * ITEM",
+        "        to = c + j * ITEM",
+        "        origin = start + j * ITEM",
+    ]
+    for v in range(widest, 0, -1):
+        lines += [
+            f"        {'if' if v == widest else 'elif'} vectors == {v}:",
+            f"            rows_{v}(a, lda, ia, sa, panel, to, ldc, ic, sc, m, k, onto, origin, last)",
+        ]
+    return "\n".join([*lines, "", ""])
+
+
+def _outer_text(dtype: str, count: int, widest: int, height: int) -> str:
+    """Blocks of `height` columns of A are packed once and meet every panel of B; what is left goes one by one."""
+    tiles = "\n".join(
+        f'outer_{m}x{v} = tile_outer("{dtype}", {count}, {m}, {v})'
+        for m in sorted({height, 1})
+        for v in range(1, widest + 1)
+    )
+    branches = "\n".join(
+        f"            {'if' if v == widest else 'elif'} vectors == {v}:\n"
+        f"                outer_{height}x{v}(scratch, bm + j * ITEM, ldb, ib, sb, to, ldc, rows, last)"
+        for v in range(widest, 0, -1)
+    )
+    singles = branches.replace(f"outer_{height}x", "outer_1x")
+    return f'''\
+{tiles}
+
+
+@cfunc(SIGNATURE, **OPTIONS)
+def outer(a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, m, n, scratch, part, parts):
+    tiles = (m + {height - 1}) // {height}
+    for tile in range(part, tiles, parts):
+        first = tile * {height}
+        high = min({height}, m - first)
+        if high == {height}:
+            for r in range(rows):
+                row = a + (load_int(ia + 8 * r) + sa) * lda + first * ITEM
+                for i in range({height}):
+                    store_one(scratch + (r * {height} + i) * ITEM, load_one(row + i * ITEM))
+            for j in range(0, n, WIDEST * COUNT):
+                vectors = min(WIDEST, (n - j + COUNT - 1) // COUNT)
+                last = min(COUNT, n - j - (vectors - 1) * COUNT)
+                to = c + first * ldc + j * ITEM
+{_indent(branches)}
+            continue
+        for i in range(high):
+            for r in range(rows):
+                row = a + (load_int(ia + 8 * r) + sa) * lda + (first + i) * ITEM
+                store_one(scratch + r * ITEM, load_one(row))
+            for j in range(0, n, WIDEST * COUNT):
+                vectors = min(WIDEST, (n - j + COUNT - 1) // COUNT)
+                last = min(COUNT, n - j - (vectors - 1) * COUNT)
+                to = c + (first + i) * ldc + j * ITEM
+{_indent(singles)}
+
+
+'''
+
+
+def _indent(text: str) -> str:
+    return "\n".join("    " + line for line in text.split("\n"))
+
+
+_REST = '''\
+@cfunc(SIGNATURE, **OPTIONS)
+def lookup(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, u0, u1):
+    width = WIDEST * COUNT
+    for r in range(m):
+        token = load_int(a + (load_int(ia + 8 * r) + sa) * lda)
+        row = c + (load_int(ic + 8 * r) + sc) * ldc
+        for j in range(0, n, width):
+            vectors = min(WIDEST, (n - j + COUNT - 1) // COUNT)
+            table = packed + (j * k + token * vectors * COUNT) * ITEM
+            for v in range(vectors):
+                at = (j + v * COUNT) * ITEM
+                left = n - j - v * COUNT
+                before = load_n(row + at, left) if onto else load_n(start + at, left)
+                store_n(row + at, add(before, load(table + v * COUNT * ITEM)), left)
+
+
+@cfunc(SIGNATURE, **OPTIONS)
+def scatter(a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, m, n, scratch, part, parts):
+    for i in range(part, m, parts):
+        for r in range(rows):
+            token = load_int(bm + (load_int(ib + 8 * r) + sb) * ldb)
+            value = load_one(a + (load_int(ia + 8 * r) + sa) * lda + i * ITEM)
+            at = c + i * ldc + token * ITEM
+            store_one(at, load_one(at) + value)
+
+
+@cfunc(SIGNATURE, **OPTIONS)
+def colsum(a, lda, ia, sa, c, rows, n, part, parts, u0, u1, u2, u3, u4, u5, u6):
+    for j in range(part * COUNT, n, parts * COUNT):
+        left = n - j
+        total = load_n(c + j * ITEM, left)
+        for r in range(rows):
+            total = add(total, load_n(a + (load_int(ia + 8 * r) + sa) * lda + j * ITEM, left))
+        store_n(c + j * ITEM, total, left)
+
+
+@cfunc(SIGNATURE, **OPTIONS)
+def pack(to, w, stride_k, stride_n, k, n, k0, n0, total_k, total_n, u0, u1, u2, u3, u4, u5):
+    width = WIDEST * COUNT
+    j = 0
+    while j < n:
+        column = n0 + j
+        panel = column // width * width
+        wide = min(WIDEST, (total_n - panel + COUNT - 1) // COUNT) * COUNT
+        inside = column - panel
+        several = min(n - j, wide - inside, COUNT)
+        for i0 in range(0, k, 8):
+            i1 = min(i0 + 8, k)
+            for jj in range(several):
+                source = w + (j + jj) * stride_n
+                target = to + (panel * total_k + inside + jj) * ITEM
+                for i in range(i0, i1):
+                    store_one(target + (k0 + i) * wide * ITEM, load_one(source + i * stride_k))
+        j += several
+
+
+@cfunc(SIGNATURE, **OPTIONS)
+def barrier(sync, parts, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u12, u13):
+    if parts == 1:
+        return
+    turn = load_acquire(sync + 64)
+    if fetch_add(sync, 1) == parts - 1:
+        store_release(sync, 0)
+        store_release(sync + 64, turn + 1)
+        return
+    spins = 0
+    while load_acquire(sync + 64) == turn:
+        spins += 1
+        if spins > 2000:
+            yield_thread()
+'''

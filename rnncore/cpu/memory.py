@@ -1,0 +1,88 @@
+"""Aligned buffers that are given back and used again: fresh large arrays cost page faults in every call."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+
+__all__ = ["Buffer", "take", "address_of"]
+
+_ALIGN = 64
+_KEEP_BYTES = 512 * 2**20
+
+
+def address_of(array: np.ndarray) -> int:
+    """Where an array's numbers start."""
+    return array.__array_interface__["data"][0]
+
+
+class Buffer:
+    """`nbytes` of memory at an aligned `address`; `give_back` returns it for later calls."""
+
+    __slots__ = ("raw", "address", "nbytes", "offset")
+
+    def __init__(self, raw: np.ndarray, nbytes: int):
+        start = address_of(raw)
+        self.raw, self.nbytes = raw, nbytes
+        self.offset = -start % _ALIGN
+        self.address = start + self.offset
+
+    def array(self, shape: tuple[int, ...], dtype) -> np.ndarray:
+        """The first bytes as an array."""
+        n = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return self.raw[self.offset : self.offset + n].view(dtype).reshape(shape)
+
+    def give_back(self) -> None:
+        """Return the memory; the buffer must not be used afterwards."""
+        raw, self.raw = self.raw, None
+        if raw is not None:
+            _shelf.put(raw)
+
+
+class _Shelf:
+    def __init__(self):
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self.free: dict[int, list[np.ndarray]] = {}
+        self.bytes = 0
+
+    def get(self, size: int) -> np.ndarray | None:
+        with self.lock:
+            stack = self.free.get(size)
+            if not stack:
+                return None
+            raw = stack.pop()
+            self.bytes -= raw.nbytes
+            return raw
+
+    def put(self, raw: np.ndarray) -> None:
+        with self.lock:
+            if self.bytes + raw.nbytes <= _KEEP_BYTES:
+                self.free.setdefault(raw.nbytes, []).append(raw)
+                self.bytes += raw.nbytes
+            elif raw.nbytes <= _KEEP_BYTES:  # keep what is in use now rather than what was once
+                self.free = {raw.nbytes: [raw]}
+                self.bytes = raw.nbytes
+
+
+_shelf = _Shelf()
+
+
+def _renew() -> None:
+    global _shelf
+    _shelf = _Shelf()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
+
+
+def take(nbytes: int) -> Buffer:
+    """A buffer of at least `nbytes`, its contents unknown."""
+    size = max(int(nbytes), 1) + _ALIGN
+    step = 1 << max(size.bit_length() - 4, 6)  # sizes in sixteenths of a power of two, so that they meet again
+    size = -(-size // step) * step
+    raw = _shelf.get(size)
+    return Buffer(np.empty(size, np.uint8) if raw is None else raw, nbytes)

@@ -1,0 +1,62 @@
+"""From plain JSON back to a network: every component found by name and checked by its hash."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .errors import InputError, RnncoreError
+from .inputs import Tokens
+from .network import FORMAT, Network
+from .registry import current
+
+__all__ = ["network_from", "layer_from"]
+
+
+def network_from(text: str) -> Network:
+    """The network of a JSON text (see `Network.to_json`)."""
+    try:
+        data = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"this is no JSON text of a network: {error}") from None
+    keys = ("format", "layer", "inputs", "outputs", "mode", "initial_state")
+    if not isinstance(data, dict) or set(data) != set(keys):
+        raise InputError(f"a network's JSON has the keys {', '.join(keys)}, got {_shown(data)}")
+    if data["format"] != FORMAT:
+        raise InputError(f"a network's JSON has format {FORMAT}, got {data['format']!r}")
+    inputs = data["inputs"]
+    if isinstance(inputs, dict) and set(inputs) == {"tokens"}:
+        inputs = Tokens(inputs["tokens"])
+    elif isinstance(inputs, dict) and set(inputs) == {"named"}:
+        inputs = {k: v for k, v in inputs["named"]}
+    return Network(layer_from(data["layer"]), inputs, data["outputs"], data["mode"], data["initial_state"])
+
+
+def layer_from(data: Any):
+    """The layer or arrangement of its JSON value."""
+    if isinstance(data, dict) and set(data) == {"cell", "units", "options", "graph"}:
+        made = current().get("cell", data["cell"])(data["units"], **_options(data))
+        name = f"cell {data['cell']!r}"
+    elif isinstance(data, dict) and set(data) == {"topology", "blocks", "options", "graph"}:
+        blocks = [layer_from(b) for b in data["blocks"]]
+        made = current().get("topology", data["topology"])(*blocks, **_options(data))
+        name = f"topology {data['topology']!r}"
+    else:
+        raise InputError(f"a layer's JSON names a cell or a topology with its options, got {_shown(data)}")
+    if made.describe()["graph"] != data["graph"]:
+        raise RnncoreError(
+            f"{name} has changed since this network was written: its equations now have the hash "
+            f"{made.describe()['graph']}, the file says {data['graph']}"
+        )
+    return made
+
+
+def _options(data: dict) -> dict[str, Any]:
+    if not isinstance(data["options"], dict):
+        raise InputError(f"options must be a mapping, got {_shown(data['options'])}")
+    return data["options"]
+
+
+def _shown(data: Any) -> str:
+    text = json.dumps(data) if not isinstance(data, dict) else "the keys " + ", ".join(map(str, data))
+    return text if len(text) < 120 else text[:117] + "..."

@@ -1,0 +1,191 @@
+"""Losses over rows of outputs: traced once, differentiated, evaluated with NumPy over all rows at once."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+from .lang.component import Bound, Component
+from .lang.diff import reverse
+from .lang.dims import Dim, unify
+from .lang.graph import Graph, Node, fail, pinned_origin
+from .lang.trace import run_traced
+from .reference.interpreter import evaluate
+from .registry import current
+
+__all__ = ["as_loss", "network_loss", "network_loss_and_grad", "value_and_gradient"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Traced:
+    value: Node
+    gradient: Node
+
+
+_lock = threading.Lock()
+_traced: dict[Bound, _Traced] = {}
+
+
+def as_loss(loss: Any) -> Bound:
+    """A loss with its options, from a name, a loss, or itself.
+
+    Raises
+    ------
+    InputError
+        There is no such loss.
+    """
+    if isinstance(loss, str):
+        loss = current().get("loss", loss)
+    if isinstance(loss, Component) and loss.kind == "loss":
+        loss = loss()  # type: ignore[operator]
+    if not isinstance(loss, Bound) or loss.component.kind != "loss":
+        raise InputError(f"loss must be the name of a loss or a loss, got {loss!r}")
+    return loss
+
+
+def _trace(loss: Bound) -> _Traced:
+    with _lock:
+        if loss in _traced:
+            return _traced[loss]
+        graph = Graph()
+        size = Dim(symbols=["o"])
+        o = graph.leaf("input", "o", (size,), "step")
+        target = graph.leaf("input", "target", (size,), "step")
+        value, origin = run_traced(graph, loss.component.fn, o, target, **loss.options)
+        with pinned_origin(origin):
+            if not isinstance(value, Node) or value.shape != ():
+                raise fail(f"loss {loss.name!r} must return a scalar; reduce it with sum() or mean()")
+            unify(size, Dim(), origin)
+            gradient = reverse({value: graph.const(1.0)}).get(o.id)
+        if gradient is None:
+            raise fail(f"loss {loss.name!r} does not depend on the output", origin)
+        _traced[loss] = _Traced(value, gradient)
+        return _traced[loss]
+
+
+class _Sizes(dict):
+    """Every size symbol of a loss is the number of outputs."""
+
+    def __init__(self, n: int):
+        self.n = n
+
+    def __missing__(self, key):
+        return self.n
+
+
+def value_and_gradient(loss: Bound, o: np.ndarray, target: np.ndarray, gradient: bool = True):
+    """Loss of every row (rows,), float64, and its gradient (rows, outputs) or None."""
+    traced = _trace(loss)
+    roots = {"value": traced.value} | ({"gradient": traced.gradient} if gradient else {})
+    leaves = {("input", "o"): o, ("input", "target"): target}
+    values = evaluate(roots, leaves, _Sizes(o.shape[1]))
+    each = np.broadcast_to(values["value"], (len(o),))
+    if not gradient:
+        return each, None
+    return each, np.broadcast_to(values["gradient"], o.shape)
+
+
+def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
+    """Targets of the rows that the loss reads, as (rows, outputs) numbers; classes one-hot.
+
+    Raises
+    ------
+    InputError
+        Wrong shape or type, or a class outside the outputs.
+    """
+    outputs = net.outputs or net.features
+    one = net.mode == "many-to-one"
+    classes = loss.component.target == "class"
+    if isinstance(target, (list, tuple)) and not one and len(target) and np.ndim(target[0]) == (0 if classes else 1) + 1:
+        target = _joined(target, batch, classes, outputs)
+    else:
+        target = np.asarray(target)
+        lead = (batch.size,) if one else (batch.size, batch.time)
+        want = lead if classes else (*lead, outputs)
+        if target.shape != want:
+            kind = "class targets" if classes else "targets"
+            raise InputError(f"{kind} of loss {loss.name!r} must have shape {want}, got {target.shape}")
+        if not one:
+            inside = np.arange(batch.time) < batch.lengths[:, None]
+            target = target[inside]
+    if target.dtype.kind not in ("iu" if classes else "fiub") and target.size:
+        raise InputError(f"targets of loss {loss.name!r} must be {'integers' if classes else 'numbers'}, got {target.dtype}")
+    if not classes:
+        return target
+    if target.size and (target.min() < 0 or target.max() >= outputs):
+        bad = target[(target < 0) | (target >= outputs)][0]
+        raise InputError(f"class targets must lie in 0..{outputs - 1}, got {bad}")
+    return target
+
+
+def _joined(target, batch, classes: bool, outputs: int) -> np.ndarray:
+    if len(target) != batch.size:
+        raise InputError(f"{len(target)} target sequences are given for {batch.size} input sequences")
+    parts = []
+    for k, (part, n) in enumerate(zip(target, batch.lengths)):
+        part = np.asarray(part)
+        want = (n,) if classes else (n, outputs)
+        if part.shape != want:
+            raise InputError(f"targets of sequence {k} must have shape {want}, got {part.shape}")
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+def _one_hot(target: np.ndarray, outputs: int, dtype) -> np.ndarray:
+    full = np.zeros((len(target), outputs), dtype)
+    full[np.arange(len(target)), target] = 1
+    return full
+
+
+def _check_reduction(reduction: str) -> None:
+    if reduction not in ("mean", "sum"):
+        raise InputError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+
+
+def _reduce(each: np.ndarray, reduction: str) -> float:
+    if not len(each):
+        return 0.0
+    return float(each.mean(dtype=np.float64) if reduction == "mean" else each.sum(dtype=np.float64))
+
+
+def _evaluated(loss, target, net, o, batch, gradient, dtype):
+    if loss.component.target == "class":
+        target = _one_hot(target, o.shape[1], dtype)
+    return value_and_gradient(loss, o, target, gradient)
+
+
+def network_loss(net, params, x, target, loss, lengths, state, reduction) -> float:
+    """The value alone (see `Network.loss`)."""
+    from .execute import infer_rows
+
+    _check_reduction(reduction)
+    bound = as_loss(loss)
+    batch = net._batch(params, x, lengths, state)
+    rows = target_rows(bound, target, net, batch)
+    o, _ = infer_rows(net, params, batch)
+    each, _ = _evaluated(bound, rows, net, o, batch, False, params.dtype)
+    return _reduce(each, reduction)
+
+
+def network_loss_and_grad(net, params, x, target, loss, lengths, state, reduction, seed):
+    """Value and gradient (see `Network.loss_and_grad`)."""
+    from .execute import backward_rows, forward_rows
+
+    _check_reduction(reduction)
+    bound = as_loss(loss)
+    batch = net._batch(params, x, lengths, state)
+    rows = target_rows(bound, target, net, batch)
+    o, _, tape = forward_rows(net, params, batch, seed)
+    try:
+        each, gradient = _evaluated(bound, rows, net, o, batch, True, params.dtype)
+        do = np.array(gradient, dtype=params.dtype)
+        if reduction == "mean" and len(o):
+            do /= len(o)
+        _, _, grads = backward_rows(net, params, tape, do, None, want_dx=False)
+    finally:
+        tape.release()
+    return _reduce(each, reduction), grads

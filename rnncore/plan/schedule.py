@@ -1,0 +1,444 @@
+"""The schedule of a loop: which products run when, what is fused between them, where every value lies.
+
+A *slot* is a sum of products (and a bias) that is computed in one go; the step is a sequence of
+waves: the products that are ready, then the pointwise region that reads them. Products of inputs
+leave the loop before it, products that only leave the step run after it, both over a chunk of time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+from ..errors import LanguageError
+from ..lang.graph import Node, author_names, pinned_origin, topological
+from ..lang.ops import apply
+
+__all__ = ["Slot", "Product", "Store", "Sum", "Plan", "schedule"]
+
+ONE = 1  # the size of a scalar's column
+
+
+@dataclass(eq=False)
+class Slot:
+    """A sum of matrix products: ``terms`` are (matrix, transposed, operand)."""
+
+    name: str
+    dim: Any
+    leaf: Node
+    terms: list[tuple[Node, bool, Node]]
+    bias: Node | None
+    when: str = "loop"  # "loop", or "post": after the chunk, on top of what is in the output
+    out: str = ""
+
+
+@dataclass(eq=False)
+class Product:
+    """A dense block of matrices: operands (one after another in memory) times slots (likewise)."""
+
+    operands: tuple[Node, ...]
+    slots: tuple[Slot, ...]
+    blocks: dict[tuple[int, int], tuple[Node, bool]]
+    first: bool  # starts the slots from their bias; else adds to them
+
+
+@dataclass(eq=False)
+class Store:
+    """Write `node` to place `where`: ("next", state), ("out", name), ("saved", name), ("work", column)."""
+
+    node: Node
+    where: tuple[str, str]
+    dim: Any
+
+
+@dataclass(eq=False)
+class Sum:
+    """A gradient accumulated over steps and sequences: sum of outer products, or of a value's rows."""
+
+    name: str
+    pairs: list[tuple[Node, Node]] = field(default_factory=list)
+    value: Node | None = None
+    dim: Any = None
+
+
+@dataclass(eq=False)
+class Plan:
+    """Everything an emitter needs, with no text of any target in it."""
+
+    name: str
+    reverse: bool
+    roots: dict[str, Node]
+    slots: list[Slot]
+    columns: dict[str, Any]  # work column -> size symbol, in the order of memory
+    place: dict[int, tuple[str, str]]  # node id -> where it lies, if it lies in memory
+    hoisted: list[Product]
+    waves: list[list[Product]]
+    post: list[Product]
+    ready: dict[int, tuple[int, int]]
+    stores: list[Store]
+    sums: list[Sum]
+    saved: dict[str, Any]
+    history: tuple[str, ...]
+    states: dict[str, Any]
+    inputs: dict[str, Any]
+    outs: dict[str, Any]
+    names: dict[int, str] = field(default_factory=dict)
+
+
+class _Scheduler:
+    def __init__(self, roots, order_of: Mapping[str, int], reverse: bool):
+        self.source = dict(roots)
+        self.order_of = order_of
+        self.reverse = reverse
+        self.uses: dict[int, int] = {}
+        for node in topological(self.source.values()):
+            for a in node.args:
+                self.uses[a.id] = self.uses.get(a.id, 0) + 1
+        for node in self.source.values():
+            self.uses[node.id] = self.uses.get(node.id, 0) + 1
+        self.made: dict[int, Node] = {}
+        self.slots: list[Slot] = []
+        self.slot_of: dict[int, Slot] = {}
+
+    # slots
+    def rewrite(self, node: Node) -> Node:
+        """The node with every sum of products replaced by a slot's leaf."""
+        if node.id not in self.made:
+            with pinned_origin(node.origin):
+                self.made[node.id] = self._rewritten(node)
+        return self.made[node.id]
+
+    def _rewritten(self, node: Node) -> Node:
+        if not node.args or node.level == "call":
+            return node
+        terms = self._terms(node, top=True)
+        if any(_is_product(t) and (self.uses[t.id] == 1 or t is node) for t in terms):
+            return self._slot(node, terms)
+        if node.op == "outer":
+            raise LanguageError("a matrix that changes at every step is not supported here", *(node.origin or ()))
+        args = tuple(self.rewrite(a) for a in node.args)
+        return node.graph.make(node.op, args, node.attrs, node.shape, node.level)
+
+    def _terms(self, node: Node, top: bool = False) -> list[Node]:
+        if node.op == "add" and (top or self.uses[node.id] == 1) and node.level == "step":
+            return [t for a in node.args for t in self._terms(a)]
+        return [node]
+
+    def _slot(self, node: Node, terms: list[Node]) -> Node:
+        products = [t for t in terms if _is_product(t) and (self.uses[t.id] == 1 or t is node)]
+        rest = [t for t in terms if t not in products]
+        bias = next((t for t in rest if t.level == "call" and len(t.shape) == 1 and not t.is_const), None)
+        if bias is not None:
+            rest.remove(bias)
+        name = f"z{len(self.slots)}"
+        parts = []
+        for p in products:
+            if p.args[0].level != "call":
+                raise LanguageError("a matrix that changes at every step is not supported here", *(p.origin or ()))
+            parts.append((p.args[0], p.op == "matmul_t", p.args[1]))
+        leaf = node.graph.leaf("slot", f"{name}.{node.id}", node.shape, "step")
+        slot = Slot(name, node.shape[0], leaf, [], bias)
+        self.slots.append(slot)
+        self.slot_of[leaf.id] = slot
+        slot.terms = [(w, t, self.rewrite(v)) for w, t, v in parts]
+        total = leaf
+        for r in rest:
+            total = apply("add", total, self.rewrite(r))
+        return total
+
+    def rank(self, slot: Slot) -> tuple:
+        return min((self.order_of.get(_root_name(w), 0) for w, _, _ in slot.terms), default=0), slot.name
+
+
+def _is_product(node: Node) -> bool:
+    return node.op in ("matmul", "matmul_t") and node.level == "step"
+
+
+def _root_name(matrix: Node) -> str:
+    leaves = [n for n in topological([matrix]) if n.op == "leaf"]
+    return leaves[0].attrs[1] if leaves else ""
+
+
+def schedule(
+    name: str,
+    roots: Mapping[str, Node],
+    *,
+    reverse: bool,
+    states: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    history: tuple[str, ...],
+    saved: Mapping[str, Any],
+    order: Mapping[str, int],
+) -> Plan:
+    """Plan a loop.
+
+    Parameters
+    ----------
+    roots : mapping of str to Node
+        ``next.<state>``, ``out.<sequence>``, ``save.<name>``, ``sum.<call-level value>``.
+    states : mapping of str to size symbol
+        What is carried from step to step.
+    inputs : mapping of str to size symbol
+        Sequences read, ``y`` being the adjoint of the output.
+    history : tuple of str
+        Forward states kept for all steps.
+    saved : mapping of str to size symbol
+    order : mapping of str to int
+        Rank of parameters, which fixes the order of columns.
+    """
+    s = _Scheduler(roots, order, reverse)
+    done: dict[str, Node] = {}
+    sums: list[Sum] = []
+    for key, node in roots.items():
+        if key.startswith("sum.") and len(node.shape) == 2:
+            sums.append(_outer_sum(s, key[4:], node))
+        elif key.startswith("sum."):
+            value = s.rewrite(node)
+            sums.append(Sum(key[4:], value=value, dim=node.shape[0] if node.shape else ONE))
+        else:
+            done[key] = s.rewrite(node)
+    return _Layout(name, s, done, sums, reverse, states, inputs, history, saved).plan()
+
+
+def _outer_sum(s: _Scheduler, name: str, node: Node) -> Sum:
+    total = Sum(name)
+    stack = [node]
+    while stack:
+        n = stack.pop()
+        if n.op == "add":
+            stack.extend(reversed(n.args))
+        elif n.op == "outer":
+            total.pairs.append((s.rewrite(n.args[0]), s.rewrite(n.args[1])))
+        else:
+            raise LanguageError(
+                "the gradient of a matrix is not a sum of outer products: the matrix must multiply a vector",
+                *(n.origin or ()),
+            )
+    return total
+
+
+class _Layout:
+    """Where values lie and when they are ready."""
+
+    def __init__(self, name, s: _Scheduler, roots, sums, reverse, states, inputs, history, saved):
+        self.name, self.s, self.roots, self.sums, self.reverse = name, s, roots, sums, reverse
+        self.states, self.inputs, self.history, self.saved = dict(states), dict(inputs), history, dict(saved)
+        self.place: dict[int, tuple[str, str]] = {}
+        self.stores: list[Store] = []
+        self.ready: dict[int, tuple[int, int]] = {}
+        self.columns: dict[str, Any] = {}
+
+    def plan(self) -> Plan:
+        self._post_slots()
+        slots = sorted(self.s.slots, key=self.s.rank)
+        operands = self._operands(slots)
+        for slot in slots:
+            if slot.when == "loop":
+                self.columns[slot.name] = slot.dim
+                self.place[slot.leaf.id] = ("work", slot.name)
+        for node in operands:
+            self._materialise(node)
+        for total in self.sums:
+            if total.value is not None:
+                self._materialise(total.value, total.dim)
+        for key, node in self.roots.items():
+            kind, label = key.split(".", 1)
+            where = {"next": "next", "out": "out", "save": "saved"}[kind]
+            dim = {**self.states}.get(label) if kind == "next" else node.shape[0] if node.shape else ONE
+            if kind == "out" and label in self.post_only:
+                continue
+            self.stores.append(Store(node, (where, label), dim))
+        self._crossings()
+        outs = {k.split(".", 1)[1]: n.shape[0] if n.shape else ONE for k, n in self.roots.items() if k[:4] == "out."}
+        hoisted, waves, post = self._products(slots)
+        plan = Plan(self.name, self.reverse, self.roots, slots, self.columns, self.place, hoisted, waves, post,
+                    self.ready, self.stores, self.sums, self.saved, self.history, self.states, self.inputs, outs)
+        every = [st.node for st in self.stores] + [slot.leaf for slot in slots]
+        plan.names = author_names(topological(every))
+        return plan
+
+    def _post_slots(self) -> None:
+        """Slots that only leave the step run after the chunk, on top of the rest of their sum."""
+        self.post_only: set[str] = set()
+        uses: dict[int, int] = {}
+        every = list(self.roots.values()) + [t[2] for s in self.s.slots for t in s.terms]
+        every += [n for total in self.sums for pair in total.pairs for n in pair]
+        every += [total.value for total in self.sums if total.value is not None]
+        for n in topological(every):
+            for a in n.args:
+                uses[a.id] = uses.get(a.id, 0) + 1
+        for n in every:
+            uses[n.id] = uses.get(n.id, 0) + 1
+        for key, node in list(self.roots.items()):
+            if not key.startswith("out.d."):
+                continue
+            terms = _flat(node)
+            mine = [t for t in terms if t.id in self.s.slot_of and uses[t.id] == 1]
+            if len(mine) != 1 or self.s.slot_of[mine[0].id].bias is not None:
+                continue
+            slot = self.s.slot_of[mine[0].id]
+            slot.when, slot.out = "post", key[4:]
+            rest = [t for t in terms if t is not mine[0]]
+            if rest:
+                total = rest[0]
+                for t in rest[1:]:
+                    total = apply("add", total, t)
+                self.roots[key] = total
+            else:
+                self.post_only.add(key[4:])
+
+    def _operands(self, slots) -> list[Node]:
+        """Values that products read from memory, ranked by the matrices they meet."""
+        rank: dict[int, tuple] = {}
+        nodes: dict[int, Node] = {}
+        for slot in slots:
+            for w, _, v in slot.terms:
+                r = (self.s.order_of.get(_root_name(w), 0), v.id)
+                rank[v.id] = min(rank.get(v.id, r), r)
+                nodes[v.id] = v
+        for total in self.sums:
+            for pair in total.pairs:
+                for v in pair:
+                    rank.setdefault(v.id, (self.s.order_of.get(total.name, 0), v.id))
+                    nodes[v.id] = v
+        lasting = {v.id for total in self.sums for pair in total.pairs for v in pair}
+        lasting |= {v.id for slot in slots if slot.when == "post" for _, _, v in slot.terms}
+        self.lasting = lasting
+        return [nodes[k] for k in sorted(nodes, key=rank.__getitem__)]
+
+    def _materialise(self, node: Node, dim=None) -> None:
+        """Give `node` a place in memory: where it lies anyway, or a work column."""
+        if node.id in self.place:
+            return
+        if node.op == "leaf":
+            kind, label = node.attrs
+            carried = kind == "adj" and label != "y" or kind == "state" and label not in self.history
+            if not (carried and node.id in self.lasting) and node.shape:
+                self.place[node.id] = (kind, label)
+                return
+        column = f"a{len(self.columns)}"
+        self.columns[column] = dim or (node.shape[0] if node.shape else ONE)
+        self.place[node.id] = ("work", column)
+        self.stores.append(Store(node, ("work", column), self.columns[column]))
+
+    # time of readiness: (wave, phase); a reduction ends a phase
+    def _when(self, node: Node) -> tuple[int, int]:
+        if node.id in self.ready:
+            return self.ready[node.id]
+        if node.id in self.s.slot_of:
+            slot = self.s.slot_of[node.id]
+            waits = [self._when(v)[0] + 1 for _, _, v in slot.terms if not _hoistable(v)]
+            result = (max(waits, default=0), 0)
+        elif not node.args or node.level == "call":
+            result = (0, 0)
+        else:
+            result = max(self._when(a) for a in node.args)
+            if node.op in ("sum", "rmax"):
+                result = (result[0], result[1] + 1)
+        self.ready[node.id] = result
+        return result
+
+    def _crossings(self) -> None:
+        """A value that another segment reads is kept in a work column."""
+        roots = [st.node for st in self.stores]
+        kept = {st.node.id for st in self.stores if st.where[0] == "work"}
+        for node in topological(roots):
+            for a in node.args:
+                if a.level == "call" or a.op == "leaf" or a.id in kept:
+                    continue
+                here, there = self._segment(a), self._segment(node, reading=True)
+                vector = len(a.shape) == 1
+                if (vector and here != there) or (not vector and here[0] != there[0]):
+                    kept.add(a.id)
+                    column = f"k{len(self.columns)}"
+                    self.columns[column] = a.shape[0] if vector else ONE
+                    self.place[a.id] = ("work", column)
+                    self.stores.append(Store(a, ("work", column), self.columns[column]))
+        for st in self.stores:
+            self._when(st.node)
+        for slot in self.s.slots:
+            self._when(slot.leaf)
+
+    def _segment(self, node: Node, reading: bool = False) -> tuple:
+        wave, phase = self._when(node)
+        if reading and node.op in ("sum", "rmax"):
+            phase -= 1
+            return (wave, phase, str(node.args[0].shape))
+        return (wave, phase, str(node.shape))
+
+    def _products(self, slots):
+        hoisted: list[Product] = []
+        loop = [s for s in slots if s.when == "loop"]
+        first = {s.name: True for s in loop}
+        hoisted += self._grouped(loop, lambda v, s: _hoistable(v), first)
+        last = max((self._when(s.leaf)[0] for s in loop), default=0)
+        last = max([last] + [self._when(st.node)[0] for st in self.stores])
+        waves = [[]]
+        for wave in range(1, last + 1):
+            ready = lambda v, s, wave=wave: not _hoistable(v) and self._when(v)[0] + 1 == wave  # noqa: E731
+            waves.append(self._grouped(loop, ready, first))
+        post = self._grouped([s for s in slots if s.when == "post"], lambda v, s: True, {})
+        return hoisted, waves, post
+
+    def _grouped(self, slots, wanted, first) -> list[Product]:
+        """Slots that read the same operands, side by side in memory, share one product."""
+        groups: list[tuple[tuple, list]] = []
+        for slot in slots:
+            terms = [t for t in slot.terms if wanted(t[2], slot)]
+            if not terms:
+                continue
+            key = (tuple(t[2].id for t in terms), first.get(slot.name, False), slot.when)
+            beside = groups and groups[-1][0] == key and _adjacent(self.columns, groups[-1][1][-1][0].name, slot.name)
+            if beside and slot.when == "loop" and len({t[2].id for t in terms}) == len(terms):
+                groups[-1][1].append((slot, terms))
+            else:
+                groups.append((key, [(slot, terms)]))
+        made = []
+        for _, members in groups:
+            made += self._runs(members, first)
+        return made
+
+    def _runs(self, members, first) -> list[Product]:
+        """Operands one after another in memory are one long operand."""
+        terms = members[0][1]
+        order = sorted(range(len(terms)), key=lambda k: self._position(terms[k][2]))
+        runs: list[list[int]] = []
+        for k in order:
+            if runs and self._follows(terms[runs[-1][-1]][2], terms[k][2]):
+                runs[-1].append(k)
+            else:
+                runs.append([k])
+        slots = tuple(m[0] for m in members)
+        made = []
+        for run in runs:
+            blocks = {
+                (i, j): members[j][1][k][:2] for i, k in enumerate(run) for j in range(len(members))
+            }
+            starts = all(first.get(s.name, False) for s in slots)
+            for s in slots:
+                first[s.name] = False
+            made.append(Product(tuple(terms[k][2] for k in run), slots, blocks, starts))
+        return made
+
+    def _position(self, node: Node) -> tuple:
+        kind, label = self.place[node.id]
+        return (kind, list(self.columns).index(label) if kind == "work" else 0, node.id)
+
+    def _follows(self, a: Node, b: Node) -> bool:
+        pa, pb = self.place[a.id], self.place[b.id]
+        return pa[0] == pb[0] == "work" and _adjacent(self.columns, pa[1], pb[1])
+
+
+def _hoistable(node: Node) -> bool:
+    return node.op == "leaf" and node.attrs[0] == "input" and len(node.shape) == 1
+
+
+def _adjacent(columns: Mapping[str, Any], a: str, b: str) -> bool:
+    order = list(columns)
+    return a in columns and b in columns and order.index(b) == order.index(a) + 1
+
+
+def _flat(node: Node) -> list[Node]:
+    if node.op == "add":
+        return [t for a in node.args for t in _flat(a)]
+    return [node]
