@@ -121,7 +121,7 @@ class _Pass:
         return self._chain(block, prefix, xs, rows, sizes, out, last)
 
     def _loop(self, block, prefix, xs, rows, sizes, out, last):
-        _, layer, numbers = next(block.walk(prefix, sizes))
+        layer, numbers = self.net.loops[prefix]
         step = layer.step
         tokens = isinstance(self.net.inputs, Tokens) and xs.get("x") is self.batch.arrays.get("x")
         own: np.ndarray | None = None
@@ -136,6 +136,8 @@ class _Pass:
             prepared = prepare(layer, which, view, numbers, str(self.dtype))
         state = self.start(prefix, step.states)
         final, tape = loop_forward(layer, numbers, prepared, self.layout, xs, rows, state, out, self.training, tokens)
+        if self.packed is None:
+            prepared.weights.release()
         self.final |= {prefix + s: v for s, v in final.items()}
         end = None
         if last:
@@ -475,7 +477,7 @@ class Bound:
         self.params = params.copy()
         self.dtype = params.dtype
         self.loops = {}
-        for prefix, layer, sizes in net.block.walk("", net.sizes):
+        for prefix, (layer, sizes) in net.loops.items():
             view = {p.name: self.params[prefix + p.name] for p in layer.step.params}
             self.loops[prefix] = prepare(layer, "infer", view, sizes, str(self.dtype))
 

@@ -14,7 +14,7 @@ from .lang.diff import reverse
 from .lang.dims import Dim, unify
 from .lang.graph import Graph, Node, fail, pinned_origin
 from .lang.trace import run_traced
-from .reference.interpreter import evaluate
+from .reference.interpreter import Program
 from .registry import current
 
 __all__ = ["as_loss", "network_loss", "network_loss_and_grad", "value_and_gradient"]
@@ -22,8 +22,8 @@ __all__ = ["as_loss", "network_loss", "network_loss_and_grad", "value_and_gradie
 
 @dataclass(frozen=True, eq=False)
 class _Traced:
-    value: Node
-    gradient: Node
+    value: Program
+    both: Program
 
 
 _lock = threading.Lock()
@@ -48,9 +48,10 @@ def as_loss(loss: Any) -> Bound:
 
 
 def _trace(loss: Bound) -> _Traced:
+    found = _traced.get(loss)
+    if found is not None:
+        return found
     with _lock:
-        if loss in _traced:
-            return _traced[loss]
         graph = Graph()
         size = Dim(symbols=["o"])
         o = graph.leaf("input", "o", (size,), "step")
@@ -63,7 +64,8 @@ def _trace(loss: Bound) -> _Traced:
             gradient = reverse({value: graph.const(1.0)}).get(o.id)
         if gradient is None:
             raise fail(f"loss {loss.name!r} does not depend on the output", origin)
-        _traced[loss] = _Traced(value, gradient)
+        value_only = Program({"value": value})
+        _traced[loss] = _Traced(value_only, Program({"value": value, "gradient": gradient}))
         return _traced[loss]
 
 
@@ -80,9 +82,8 @@ class _Sizes(dict):
 def value_and_gradient(loss: Bound, o: np.ndarray, target: np.ndarray, gradient: bool = True):
     """Loss of every row (rows,), float64, and its gradient (rows, outputs) or None."""
     traced = _trace(loss)
-    roots = {"value": traced.value} | ({"gradient": traced.gradient} if gradient else {})
     leaves = {("input", "o"): o, ("input", "target"): target}
-    values = evaluate(roots, leaves, _Sizes(o.shape[1]))
+    values = (traced.both if gradient else traced.value)(leaves, _Sizes(o.shape[1]))
     each = np.broadcast_to(values["value"], (len(o),))
     if not gradient:
         return each, None

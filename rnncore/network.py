@@ -75,7 +75,7 @@ class Network:
             raise InputError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         if self.initial_state not in STARTS:
             raise InputError(f"initial_state must be one of {', '.join(STARTS)}, got {self.initial_state!r}")
-        list(self.block.walk("", self.sizes))
+        self.loops  # noqa: B018  (sizes that do not fit are refused here)
         self.features  # noqa: B018  (merges and residuals that cannot be are refused here)
 
     @cached_property
@@ -96,6 +96,11 @@ class Network:
         return self.block.features(self.sizes)
 
     @cached_property
+    def loops(self) -> dict[str, tuple[Layer, dict[Any, int]]]:
+        """Layer and numbers of its size symbols of every loop, by path prefix."""
+        return {prefix: (layer, sizes) for prefix, layer, sizes in self.block.walk("", self.sizes)}
+
+    @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Path and shape of every parameter, in the order of ``params.flat``."""
         return {path: shape for path, shape, _, _ in self._parameters()}
@@ -105,13 +110,13 @@ class Network:
         """Path and shape (without the batch) of every state."""
         return {
             prefix + s: (sizes[layer.step.dims[s]],)
-            for prefix, layer, sizes in self.block.walk("", self.sizes)
+            for prefix, (layer, sizes) in self.loops.items()
             for s in layer.step.states
         }
 
     def _parameters(self):
         """(path, shape, role, start) of every parameter."""
-        for prefix, layer, sizes in self.block.walk("", self.sizes):
+        for prefix, (layer, sizes) in self.loops.items():
             for p in layer.step.params:
                 yield prefix + p.name, tuple(sizes[d] for d in p.shape), p.role, p.start
             if self.initial_state == "learned":

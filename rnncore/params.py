@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Params(Mapping):
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], flat: np.ndarray):
         flat = np.ascontiguousarray(flat)
-        size = sum(int(np.prod(s)) for s in shapes.values())
+        size = sum(prod(s) for s in shapes.values())
         if flat.dtype.name not in _DTYPES:
             raise InputError(f"parameters are float32 or float64, got {flat.dtype}")
         if flat.shape != (size,):
@@ -60,14 +61,14 @@ class Params(Mapping):
         self._views: dict[str, np.ndarray] = {}
         at = 0
         for path, shape in self._shapes.items():
-            n = int(np.prod(shape))
+            n = prod(shape)
             self._views[path] = flat[at : at + n].reshape(shape)
             at += n
 
     @classmethod
     def zeros(cls, shapes: Mapping[str, tuple[int, ...]], dtype: Any = "float32") -> Params:
         """Zeros of a layout."""
-        return cls(shapes, np.zeros(sum(int(np.prod(s)) for s in shapes.values()), dtype))
+        return cls(shapes, np.zeros(sum(prod(s) for s in shapes.values()), dtype))
 
     @property
     def dtype(self) -> np.dtype:

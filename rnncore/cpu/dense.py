@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from .loop import _pack_function, functions
@@ -14,6 +16,7 @@ __all__ = ["affine", "affine_backward"]
 _PARALLEL_FLOPS = 4e6
 
 
+@lru_cache(maxsize=16)
 def _call(dtype: str, name: str):
     import ctypes
 
@@ -26,7 +29,8 @@ def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: i
     count = host().lanes(dtype)
     wide = -(-n // count) * count
     packed = np.zeros(max(k * wide, 1), dtype)
-    _pack_function(dtype)(address_of(packed), address_of(w), by_k, by_n, k, n, 0, 0, k, n, 0, 0, 0, 0, 0, 0)
+    table = np.array([address_of(w), 0, by_k, by_n, k, n, 0, 0, k, n], np.int64)
+    _pack_function(dtype)(address_of(table), 1, address_of(packed), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     origin = np.zeros(wide, dtype)
     origin[:n] = start
     out = np.empty((len(rows), n), dtype)

@@ -109,11 +109,23 @@ class _Writer:
         name = self._listed(node, "number", self.kernel.numbers)
         if name + " =" not in " ".join(self.head):
             address = self.pointer(name)
-            self.head.append(f"{name} = load_one({address})")
+            self.head.append(f"{name} = {self.as_read(node, f'load_one({address})')}")
         return name
 
     def call_vector(self, node: Node) -> str:
         return self.pointer(self._listed(node, "vector", self.kernel.vectors))
+
+    def as_number(self, node: Node, text: str) -> str:
+        """A value as memory holds it: what is true is 1, what is not 0."""
+        if node.op not in OPS or not OPS[node.op].boolean:
+            return text
+        return f"where({text}, {self.constant(node.graph.const(1.0))}, {self.constant(node.graph.const(0.0))})"
+
+    def as_read(self, node: Node, text: str) -> str:
+        """What `text` loads, as the value of `node`."""
+        if node.op not in OPS or not OPS[node.op].boolean:
+            return text
+        return f"ne({text}, {self.constant(node.graph.const(0.0))})"
 
     def _listed(self, node: Node, kind: str, table: dict[str, Node]) -> str:
         for name, known in table.items():
@@ -411,8 +423,7 @@ class _Region:
         here = [st for st in self.stores if ready[st.node.id][1] == phase]
         for st in here:
             if st.node.shape == () and st.dim == ONE and st.node.level == "step":
-                address = self._base(*self._target(st.where)[:3])
-                w.put(f"store({address}, keep(spread({self._value_scalar(st.node)}), 1))")
+                self._store_scalar(st)
         here = [st for st in here if not (st.node.shape == () and st.dim == ONE and st.node.level == "step")]
         sums = [n for n in self.needed if n.op in ("sum", "rmax") and ready[n.id][1] == phase + 1]
         nodes = [n for n in self.needed if len(n.shape) == 1 and ready[n.id][1] == phase]
@@ -460,6 +471,16 @@ class _Region:
         self.w.put(f"{name} = {text}", n.origin)
         self.scalars[n.id] = name
 
+    def _store_scalar(self, st: Store) -> None:
+        base, ld, row, foreign = self._target(st.where)
+        address = self._base(base, ld, row)
+        value = f"spread({self.w.as_number(st.node, self._value_scalar(st.node))})"
+        if foreign:  # the row is the caller's: one number of it is ours
+            self.w.put(f"if {self.w.size('want.' + st.where[1])}:")
+            self.w.put(f"    store_n({address}, {value}, 1)")
+        else:
+            self.w.put(f"store({address}, keep({value}, 1))")
+
     def _value_scalar(self, n: Node) -> str:
         if n.id in self.scalars:
             return self.scalars[n.id]
@@ -469,7 +490,7 @@ class _Region:
         assert place is not None, n
         name = self.name(n)
         base, ld, row, label = self.w.locate(place)
-        self.put(f"{name} = load_one({self._base(base, ld, row)})")
+        self.put(f"{name} = {self.w.as_read(n, f'load_one({self._base(base, ld, row)})')}")
         self.scalars[n.id] = name
         return name
 
@@ -533,7 +554,7 @@ class _Body:
         w = self.w
         name = self.r.name(n)
         if n.level == "call":
-            w.put(f"{name} = load({w.call_vector(n)} + j)")
+            w.put(f"{name} = {w.as_read(n, f'load({w.call_vector(n)} + j)')}")
         else:
             place = self.r.plan.place.get(n.id) or tuple(n.attrs)
             base, ld, row, _ = w.locate(place)
@@ -542,7 +563,7 @@ class _Body:
                 self.uses_left = True
                 w.put(f"{name} = load_n({address} + j, left)")
             else:
-                w.put(f"{name} = load({address} + j)")
+                w.put(f"{name} = {w.as_read(n, f'load({address} + j)')}")
         self.values[n.id] = name
         return name
 
@@ -556,7 +577,7 @@ class _Body:
 
     def store(self, st: Store) -> None:
         w = self.w
-        value = self.value(st.node)
+        value = w.as_number(st.node, self.value(st.node))
         base, ld, row, foreign = self.r._target(st.where)
         address = self.r._base(base, ld, row)
         if foreign:

@@ -5,7 +5,7 @@ so loop kernels compile without them.
 
 - ``gemm``: rows of C (+)= rows of A times a packed matrix; ``lookup`` the same for tokens.
 - ``outer``: C += sum over rows of outer products; ``scatter`` the same for tokens.
-- ``colsum``: c += sum over rows.  ``pack``: a block of a matrix into panels.  ``barrier``: threads meet.
+- ``colsum``: c += sum over rows.  ``pack``: blocks of matrices into panels, by a table.  ``barrier``: threads meet.
 """
 
 from __future__ import annotations
@@ -188,23 +188,28 @@ def colsum(a, lda, ia, sa, c, rows, n, part, parts, u0, u1, u2, u3, u4, u5, u6):
 
 
 @cfunc(SIGNATURE, **OPTIONS)
-def pack(to, w, stride_k, stride_n, k, n, k0, n0, total_k, total_n, u0, u1, u2, u3, u4, u5):
+def pack(table, many, base, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u12):
     width = WIDEST * COUNT
-    j = 0
-    while j < n:
-        column = n0 + j
-        panel = column // width * width
-        wide = min(WIDEST, (total_n - panel + COUNT - 1) // COUNT) * COUNT
-        inside = column - panel
-        several = min(n - j, wide - inside, COUNT)
-        for i0 in range(0, k, 8):
-            i1 = min(i0 + 8, k)
-            for jj in range(several):
-                source = w + (j + jj) * stride_n
-                target = to + (panel * total_k + inside + jj) * ITEM
-                for i in range(i0, i1):
-                    store_one(target + (k0 + i) * wide * ITEM, load_one(source + i * stride_k))
-        j += several
+    for row in range(many):
+        at = table + row * 80
+        w, to = load_int(at), base + load_int(at + 8)
+        stride_k, stride_n, k, n = load_int(at + 16), load_int(at + 24), load_int(at + 32), load_int(at + 40)
+        k0, n0, total_k, total_n = load_int(at + 48), load_int(at + 56), load_int(at + 64), load_int(at + 72)
+        j = 0
+        while j < n:
+            column = n0 + j
+            panel = column // width * width
+            wide = min(WIDEST, (total_n - panel + COUNT - 1) // COUNT) * COUNT
+            inside = column - panel
+            several = min(n - j, wide - inside, COUNT)
+            for i0 in range(0, k, 8):
+                i1 = min(i0 + 8, k)
+                for jj in range(several):
+                    source = w + (j + jj) * stride_n
+                    target = to + (panel * total_k + inside + jj) * ITEM
+                    for i in range(i0, i1):
+                        store_one(target + (k0 + i) * wide * ITEM, load_one(source + i * stride_k))
+            j += several
 
 
 @cfunc(SIGNATURE, **OPTIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Mapping
 
@@ -11,17 +11,20 @@ import numpy as np
 
 from ..lang.graph import Node
 from ..lang.trace import Step
-from ..plan.adjoint import adjoint_of, boundary_name, boundary_of
+from ..plan.adjoint import adjoint_of, boundary_of
 from ..plan.schedule import ONE, Plan, Product, schedule
 from ..plan.split import split_of
-from ..reference.interpreter import evaluate
+from ..reference.interpreter import Program
 from .emit import Kernel, emit
 from .library import FUNCTIONS, library_text
 from .machine import host
-from .memory import address_of
+from .memory import Buffer, address_of, take
 from .store import load_module
 
-__all__ = ["Compiled", "LoopWeights", "compiled", "functions", "plan_of", "pack_product"]
+__all__ = [
+    "Compiled", "LoopWeights", "Packing", "call_values", "compiled", "direct_gradients", "functions", "pack_weights",
+    "packing_of", "parameter_gradients", "plan_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,80 +101,128 @@ def compiled(step: Step, which: str, dtype: str) -> Compiled:
     return found
 
 
+@lru_cache(maxsize=512)
+def _boundary(step: Step) -> tuple[tuple[Node, ...], Program | None]:
+    """Call-level nodes that the step reads, and how to compute those that are not parameters themselves."""
+    nodes = tuple(boundary_of(step))
+    computed = {str(n.id): n for n in nodes if n.op != "leaf"}
+    return nodes, Program(computed) if computed else None
+
+
+def call_values(step: Step, params: Mapping[str, np.ndarray], sizes: Mapping[Any, int], dtype: str):
+    """Values of the call-level nodes that the step reads, by node id; C-contiguous."""
+    nodes, program = _boundary(step)
+    values = {n.id: params[n.attrs[1]] for n in nodes if n.op == "leaf"}
+    if program is not None:
+        leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
+        leaves |= {("param", p.name): params[p.name] for p in step.params}
+        for key, value in program(leaves, sizes).items():
+            values[int(key)] = np.ascontiguousarray(value, dtype=dtype)
+    return values
+
+
 @dataclass(eq=False)
 class LoopWeights:
     """What one kernel reads of the parameters: packed matrices, padded vectors, numbers, constants."""
 
+    memory: Buffer
     addresses: dict[str, int]
     constants: np.ndarray
-    kept: list = field(default_factory=list)
+
+    def release(self) -> None:
+        """Give the memory back."""
+        self.memory.give_back()
 
 
-def call_values(step: Step, params: Mapping[str, np.ndarray], sizes: Mapping[Any, int], dtype: str):
-    """Values of the call-level nodes that the step reads, by node id."""
-    boundary = boundary_of(step)
-    leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
-    leaves |= {("param", p.name): params[p.name] for p in step.params}
-    roots = {str(n.id): n for n in boundary}
-    values = evaluate(roots, leaves, sizes)
-    return {n.id: np.ascontiguousarray(values[str(n.id)], dtype=dtype) for n in boundary}
+class Packing:
+    """Where every matrix, bias and vector of a kernel goes: a table, made once for given sizes."""
+
+    def __init__(self, code: Compiled, sizes: Mapping[Any, int]):
+        self.count, self.item = host().lanes(code.dtype), np.dtype(code.dtype).itemsize
+        self.sizes, self.dtype = sizes, code.dtype
+        self.rows: list[tuple[int, ...]] = []
+        self.nodes: list[Node] = []
+        self.places: dict[str, int] = {}
+        self.bytes = 0
+        kernel = code.kernel
+        for k, product in enumerate(kernel.packs):
+            self._product(k, product)
+        for name, node in kernel.vectors.items():
+            n = sizes[node.shape[0]]
+            self._row(node, self._reserve(name, self.pad(n)), 0, self.item, 1, n, 0, 0, 1, self.pad(n))
+        for name, node in kernel.numbers.items():
+            self._row(node, self._reserve(name, 1), 0, 0, 1, 1, 0, 0, 1, 1)
+        self.constants = np.zeros(len(kernel.constants) + 1, code.dtype)
+        for k, node in enumerate(kernel.constants):
+            self.constants[k] = node.value if node.op == "const" else sizes[node.attrs[0]]
+        self.table = np.array(self.rows, np.int64).reshape(-1, 10)
+
+    def pad(self, n: int) -> int:
+        return -(-n // self.count) * self.count
+
+    def _reserve(self, name: str, numbers: int) -> int:
+        at = self.places[name] = self.bytes
+        self.bytes += -(-numbers * self.item // 64) * 64
+        return at
+
+    def _row(self, node: Node, *row: int) -> None:
+        self.nodes.append(node)
+        self.rows.append((0, *row))
+
+    def _product(self, index: int, product: Product) -> None:
+        ks = [self.sizes[v.shape[0]] for v in product.operands]
+        ns = [self.sizes[s.dim] for s in product.slots]
+        several = len(ks) > 1
+        total_k = sum(self.pad(k) for k in ks) if several else ks[0]
+        total_n = sum(self.pad(n) for n in ns)
+        at = self._reserve(f"pack.{index}", total_k * total_n)
+        k0 = 0
+        for i, k in enumerate(ks):
+            n0 = 0
+            for j, n in enumerate(ns):
+                matrix, transposed = product.blocks[i, j]
+                wide = self.sizes[matrix.shape[1]] * self.item
+                strides = (wide, self.item) if transposed else (self.item, wide)
+                self._row(matrix, at, *strides, k, n, k0, n0, total_k, total_n)
+                n0 += self.pad(n)
+            k0 += self.pad(k) if several else k
+        if not product.first:
+            return
+        start, n0 = self._reserve(f"bias.{index}", total_n), 0
+        for slot, n in zip(product.slots, ns):
+            if slot.bias is not None:
+                self._row(slot.bias, start, 0, self.item, 1, n, 0, n0, 1, total_n)
+            n0 += self.pad(n)
+
+    def __call__(self, values: Mapping[int, np.ndarray]) -> LoopWeights:
+        """Pack; padding is zero."""
+        table = self.table.copy()
+        for k, node in enumerate(self.nodes):
+            table[k, 0] = address_of(values[node.id])
+        memory = take(self.bytes)
+        memory.raw[:] = 0
+        _pack_function(self.dtype)(address_of(table), len(table), memory.address, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        addresses = {name: memory.address + at for name, at in self.places.items()}
+        return LoopWeights(memory, addresses, self.constants)
+
+
+_packings: dict[tuple, Packing] = {}
+
+
+def packing_of(code: Compiled, sizes: Mapping[Any, int]) -> Packing:
+    """The packing table of a kernel for given sizes, kept."""
+    key = (code, tuple(sizes.items()))
+    found = _packings.get(key)
+    if found is None:
+        if len(_packings) > 256:
+            _packings.clear()
+        found = _packings[key] = Packing(code, sizes)
+    return found
 
 
 def pack_weights(code: Compiled, values: Mapping[int, np.ndarray], sizes: Mapping[Any, int]) -> LoopWeights:
     """Lay out call-level values as a kernel reads them."""
-    count = host().lanes(code.dtype)
-    kernel, dtype = code.kernel, np.dtype(code.dtype)
-    made = LoopWeights({}, np.zeros(len(kernel.constants) + 1, dtype))
-    for k, product in enumerate(kernel.packs):
-        packed, bias = pack_product(product, values, sizes, code.dtype)
-        made.kept += [packed, bias]
-        made.addresses[f"pack.{k}"] = address_of(packed)
-        made.addresses[f"bias.{k}"] = address_of(bias)
-    for name, node in kernel.vectors.items():
-        value = values[node.id]
-        padded = np.zeros(-(-sizes[node.shape[0]] // count) * count, dtype)
-        padded[: sizes[node.shape[0]]] = value
-        made.kept.append(padded)
-        made.addresses[name] = address_of(padded)
-    for name, node in kernel.numbers.items():
-        number = np.full(1, values[node.id], dtype)
-        made.kept.append(number)
-        made.addresses[name] = address_of(number)
-    for k, node in enumerate(kernel.constants):
-        made.constants[k] = node.value if node.op == "const" else sizes[node.attrs[0]]
-    return made
-
-
-def pack_product(product: Product, values, sizes, dtype: str):
-    """A product's matrices as panels, and the row its slots start from."""
-    count = host().lanes(dtype)
-    pad = lambda n: -(-n // count) * count  # noqa: E731
-    ks = [sizes[v.shape[0]] for v in product.operands]
-    ns = [sizes[s.dim] for s in product.slots]
-    several = len(ks) > 1
-    total_k = sum(pad(k) for k in ks) if several else ks[0]
-    total_n = sum(pad(n) for n in ns)
-    packed = np.zeros(max(total_k * total_n, 1), dtype)
-    bias = np.zeros(max(total_n, 1), dtype)
-    pack = _pack_function(dtype)
-    k0 = 0
-    for i, k in enumerate(ks):
-        n0 = 0
-        for j, n in enumerate(ns):
-            matrix, transposed = product.blocks[i, j]
-            w = values[matrix.id]
-            by_row, by_column = w.strides
-            stride_k, stride_n = (by_row, by_column) if transposed else (by_column, by_row)
-            pack(address_of(packed), address_of(w), stride_k, stride_n, k, n, k0, n0, total_k, total_n, 0, 0, 0, 0, 0, 0)
-            n0 += pad(n)
-        k0 += pad(k) if several else k
-    if product.first:
-        n0 = 0
-        for slot, n in zip(product.slots, ns):
-            if slot.bias is not None:
-                bias[n0 : n0 + n] = values[slot.bias.id]
-            n0 += pad(n)
-    return packed, bias
+    return packing_of(code, sizes)(values)
 
 
 @lru_cache(maxsize=4)
@@ -181,17 +232,26 @@ def _pack_function(dtype: str):
     return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 16)(functions(dtype)["pack"])
 
 
-def parameter_gradients(step: Step, params, sizes, sums: Mapping[str, np.ndarray], dtype) -> dict[str, np.ndarray]:
+@lru_cache(maxsize=512)
+def _reverse_program(step: Step) -> tuple[frozenset[str], Program | None]:
+    """Parameters whose gradient the loop gives directly, and how to compute the others'."""
+    roots = adjoint_of(step).call_roots
+    direct = frozenset(k for k, n in roots.items() if n.op == "leaf" and n.attrs == ("grad", k))
+    others = {k: n for k, n in roots.items() if k not in direct}
+    return direct, Program(others) if others else None
+
+
+def direct_gradients(step: Step) -> frozenset[str]:
+    """Call-level values of the loop that are parameters and reach it in no other way."""
+    return _reverse_program(step)[0]
+
+
+def parameter_gradients(step: Step, params, sizes, sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Gradients of raw parameters that reach the loop through a function of their own."""
-    adjoint = adjoint_of(step)
+    _, program = _reverse_program(step)
+    if program is None:
+        return {}
     leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
     leaves |= {("param", p.name): params[p.name] for p in step.params}
-    for name, node in adjoint.boundary.items():
-        leaves["grad", name] = sums[name]
-    roots = {
-        k: n for k, n in adjoint.call_roots.items() if not (n.op == "leaf" and n.attrs == ("grad", k))
-    }
-    return evaluate(roots, leaves, sizes)
-
-
-__all__ += ["call_values", "pack_weights", "parameter_gradients", "boundary_name"]
+    leaves |= {("grad", name): sums[name] for name in adjoint_of(step).boundary}
+    return program(leaves, sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from math import prod
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Buffer:
 
     def array(self, shape: tuple[int, ...], dtype) -> np.ndarray:
         """The first bytes as an array."""
-        n = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        n = prod(shape) * np.dtype(dtype).itemsize
         return self.raw[self.offset : self.offset + n].view(dtype).reshape(shape)
 
     def give_back(self) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
 from typing import Any, Mapping
 
 import numpy as np
 
 from ..lang.cell import Layer
+from ..plan.adjoint import adjoint_of
 from .loop import (
     Compiled,
     LoopWeights,
     call_values,
     compiled,
+    direct_gradients,
     functions,
     pack_weights,
     parameter_gradients,
@@ -214,15 +217,14 @@ class _Call:
         self.addresses[name] = address_of(array) + column * array.itemsize
         self.sizes[f"ld.{name}"] = array.strides[0] if array.ndim == 2 else 0
 
-    def carry(self, array: np.ndarray, dim_bytes: int, values, rows) -> None:
-        if values is not None:
-            array[rows, : values.shape[1]] = values
-
     def go(self) -> None:
         p = np.array([self.addresses[n] for n in self.kernel.pointers], np.int64)
         s = np.array([self.sizes[n] for n in self.kernel.sizes], np.int64)
         run, pa, sa, ka = self.code.run, address_of(p), address_of(s), address_of(self.constants)
         run_parts(lambda part, parts: run(pa, sa, ka, part, parts), self.parts)
+
+    def release(self) -> None:
+        """Give the working memory back."""
         for buffer in self.scratch:
             buffer.give_back()
 
@@ -231,7 +233,7 @@ def _parts(layer: Layer, sizes, layout: Layout, factor: float) -> int:
     allowed = available_parts()
     if allowed == 1 or layout.batch < 2:
         return 1
-    weights = sum(int(np.prod([sizes[d] for d in p.shape])) for p in layer.step.params)
+    weights = sum(prod(sizes[d] for d in p.shape) for p in layer.step.params)
     return min(allowed, layout.batch) if 2.0 * weights * layout.rows * factor > _PARALLEL_FLOPS else 1
 
 
@@ -297,6 +299,7 @@ def loop_forward(
         table = functions(code.dtype)
         call.inputs_as(table["lookup"], table["scatter"])
     call.go()
+    call.release()
     final = {s: _final(arrays[s], s in plan.history, layout, sizes[step.dims[s]]) for s in step.states}
     if not training:
         for buffer in kept.values():
@@ -389,37 +392,27 @@ def loop_backward(
     if tape.tokens:
         table = functions(prepared.code.dtype)
         call.inputs_as(table["lookup"], table["scatter"])
-    results = {}
-
-    def collect():
-        for s in step.states:
-            d = np.empty((layout.batch, sizes[step.dims[s]]), dtype)
-            d[layout.order] = carried[s][: layout.batch, : sizes[step.dims[s]]]
-            results[s] = d
-
-    temporary, call.scratch = call.scratch, []
     call.go()
-    collect()
-    for buffer in temporary:
-        buffer.give_back()
-    for name, g in parameter_gradients(step, params, sizes, sums, dtype).items():
+    results = {}
+    for s in step.states:
+        results[s] = np.empty((layout.batch, sizes[step.dims[s]]), dtype)
+        results[s][layout.order] = carried[s][: layout.batch, : sizes[step.dims[s]]]
+    call.release()
+    prepared.weights.release()
+    for name, g in parameter_gradients(step, params, sizes, sums).items():
         grads[name][...] += g
     return dxs, results
 
 
 def _sums(call: _Call, plan, step, sizes, grads, dtype) -> dict[str, np.ndarray]:
     """Arrays that gradients of call-level values are summed in: the parameters' own where they are parameters."""
-    from ..plan.adjoint import adjoint_of
-
-    adjoint = adjoint_of(step)
-    direct = {k for k, n in adjoint.call_roots.items() if n.op == "leaf" and n.attrs == ("grad", k)}
+    boundary, direct = adjoint_of(step).boundary, direct_gradients(step)
     sums = {}
     for total in plan.sums:
-        node = adjoint.boundary[total.name]
         if total.name in direct:
             array = grads[total.name]
         else:
-            array = np.zeros([sizes[d] for d in node.shape], dtype)
+            array = np.zeros([sizes[d] for d in boundary[total.name].shape], dtype)
         sums[total.name] = array
         call.held.append(array)
         call.addresses[f"sum.{total.name}"] = address_of(array)

@@ -9,7 +9,7 @@ from typing import Any, Callable, Mapping
 from ..errors import InputError, LanguageError
 from .component import Component
 from .dims import UNITS
-from .trace import Step, signature_of, size_symbols, trace
+from .trace import Step, signature_of, trace
 
 __all__ = ["cell", "Cell", "Layer", "sizes_of"]
 
@@ -66,7 +66,17 @@ class Layer:
 
     @property
     def step(self) -> Step:
-        return self.cell.step(**self.options)
+        """The traced step; kept with the layer, not part of its value."""
+        found = self.__dict__.get("_step")
+        if found is None:
+            found = self.__dict__["_step"] = self.cell.step(**self.options)
+        return found
+
+    def __getstate__(self):
+        return {k: v for k, v in self.__dict__.items() if k != "_step"}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
 
     @property
     def source(self) -> str:
@@ -142,7 +152,7 @@ def sizes_of(layer: Layer, given: Mapping[str, int]) -> dict[Any, int]:
             f"cell {layer.cell.name!r} reads the input {missing[0]!r}; the network gives: {', '.join(given) or 'none'}"
         )
     sizes: dict[Any, int] = {UNITS: layer.units} | {n: given[n] for n in step.inputs}
-    symbols = size_symbols(step)
+    symbols = step.size_symbols
     sizes |= {s: s for s in symbols if isinstance(s, int)}
     for a, b, origin in step.equal:
         if sizes[a] != sizes[b]:
@@ -154,7 +164,7 @@ def sizes_of(layer: Layer, given: Mapping[str, int]) -> dict[Any, int]:
     return sizes
 
 
-def _check_units(layer: Layer, sizes: Mapping[Any, int], symbols: set) -> None:
+def _check_units(layer: Layer, sizes: Mapping[Any, int], symbols: frozenset) -> None:
     if UNITS in symbols:
         return
     first = layer.step.states[0]

@@ -12,14 +12,14 @@ from typing import Any, Callable, Mapping
 import numpy as np
 
 from ..errors import LanguageError, RnncoreError
-from .dims import UNITS, Dim, Origin
+from .dims import Dim, Origin
 from .graph import Graph, Node, author_line, check_graph, fail, fingerprint, format_graph, pinned_origin
 from .graph import topological, tracing
 from .graph import match as match_dims
-from .ops import OPS, as_node
+from .ops import as_node
 from .weights import Parameter, Weights
 
-__all__ = ["Step", "trace", "signature_of", "constant", "current_graph"]
+__all__ = ["Step", "trace", "signature_of", "constant", "current_graph", "run_traced"]
 
 _ACTIVE: list[Graph] = []
 
@@ -77,6 +77,12 @@ class Step:
     @property
     def output(self) -> Node:
         return self.roots["y"]
+
+    @cached_property
+    def size_symbols(self) -> frozenset:
+        """Every size symbol and number that occurs."""
+        found = {d for n in topological(self.roots.values()) for d in n.shape}
+        return frozenset(found | {d for p in self.params for d in p.shape})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -230,12 +236,3 @@ def _constraints(dims: Mapping[str, Dim]):
 
 def _fixed(dim) -> Any:
     return dim.resolved if isinstance(dim, Dim) else dim
-
-
-def size_symbols(step: Step) -> set:
-    """Every size symbol and number that occurs in a step."""
-    found = {d for n in topological(step.roots.values()) for d in n.shape}
-    return found | {d for p in step.params for d in p.shape}
-
-
-__all__ += ["run_traced", "size_symbols", "UNITS", "OPS"]

@@ -13,14 +13,27 @@ import numpy as np
 from ..lang.graph import Node, topological
 from ..lang.ops import OPS
 
-__all__ = ["evaluate"]
+__all__ = ["Program", "evaluate"]
+
+
+class Program:
+    """Roots put in order once, to be evaluated many times."""
+
+    def __init__(self, roots: Mapping[str, Node]):
+        self.roots = dict(roots)
+        self.order = topological(self.roots.values())
+
+    def __call__(self, leaves: Mapping[tuple[str, str], np.ndarray], sizes: Mapping[Any, int]) -> dict[str, np.ndarray]:
+        """Values of the roots (see `evaluate`)."""
+        value: dict[int, np.ndarray] = {}
+        with np.errstate(all="ignore"):
+            for node in self.order:
+                value[node.id] = _node(node, value, leaves, sizes)
+        return {key: value[node.id] for key, node in self.roots.items()}
 
 
 def evaluate(
-    roots: Mapping[str, Node],
-    leaves: Mapping[tuple[str, str], np.ndarray],
-    sizes: Mapping[Any, int],
-    known: Mapping[int, np.ndarray] | None = None,
+    roots: Mapping[str, Node], leaves: Mapping[tuple[str, str], np.ndarray], sizes: Mapping[Any, int]
 ) -> dict[str, np.ndarray]:
     """Values of `roots`.
 
@@ -31,15 +44,8 @@ def evaluate(
         (kind, name) of each leaf to its array.
     sizes : mapping
         Numbers of the size symbols.
-    known : mapping, optional
-        Node id to a value computed before.
     """
-    value: dict[int, np.ndarray] = dict(known or {})
-    with np.errstate(all="ignore"):
-        for node in topological(roots.values()):
-            if node.id not in value:
-                value[node.id] = _node(node, value, leaves, sizes)
-    return {key: value[node.id] for key, node in roots.items()}
+    return Program(roots)(leaves, sizes)
 
 
 def _node(node: Node, value, leaves, sizes) -> np.ndarray:
