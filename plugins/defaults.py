@@ -16,7 +16,7 @@ COMMAND = {
     "epochs": 60,
     "batch": 32,
     "clip": 1.0,
-    "validation": 0.1,
+    "validation": 0.2,
 }
 
 # Glorot and Bengio 2010 for what maps inputs, Saxe et al. 2014 for what is applied over and over.

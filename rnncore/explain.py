@@ -84,7 +84,8 @@ def _plan(layer: Layer, dtype: str) -> str:
     from .cpu.loop import plan_of
     from .plan.describe import describe_plan
 
-    return "\n\n".join(f"{which}:\n{describe_plan(plan_of(layer.step, which))}" for which in ("infer", "forward", "backward"))
+    kinds = ("infer", "forward", "backward")
+    return "\n\n".join(f"{which}:\n{describe_plan(plan_of(layer.step, which))}" for which in kinds)
 
 
 def _source(layer: Layer, dtype: str) -> str:

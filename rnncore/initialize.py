@@ -52,7 +52,7 @@ def _values(how: Any, shape: tuple[int, ...], rng: np.random.Generator, path: st
     if isinstance(how, str):
         how = current().get("initializer", how)
     if isinstance(how, Component) and how.kind == "initializer":
-        how = how()  # type: ignore[operator]
+        how = how()
     if not isinstance(how, Bound) or how.component.kind != "initializer":
         raise InputError(f"the initialiser of {path!r} must be a number, a name or an initialiser, got {how!r}")
     values = np.asarray(how(shape, rng), dtype=np.float64)

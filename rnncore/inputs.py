@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Batch:
     full: bool
     single: bool = True
     state: dict[str, np.ndarray] | None = field(default=None)
-    counts: np.ndarray | None = None
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def size(self) -> int:
@@ -131,7 +132,8 @@ def _rows(array: np.ndarray, dtype, tokens: bool) -> np.ndarray:
 
 
 def _from_arrays(net, dtype, given, lengths) -> Batch:
-    arrays, shape = {}, None
+    arrays: dict[str, np.ndarray] = {}
+    shape: tuple[int, ...] = ()
     for name, value in given.items():
         tokens = isinstance(net.inputs, Tokens) and name == "x"
         array = _numbers(value, f"input {name!r}", tokens)
@@ -139,7 +141,7 @@ def _from_arrays(net, dtype, given, lengths) -> Batch:
         want = "(batch, time)" if tokens else f"(batch, time, {features})"
         if array.ndim != (2 if tokens else 3) or (not tokens and array.shape[2] != features):
             raise InputError(f"input {name!r} must have shape {want}, got {array.shape}")
-        if shape is not None and array.shape[:2] != shape:
+        if shape and array.shape[:2] != shape:
             raise InputError(f"input {name!r} has (batch, time) = {array.shape[:2]}, another input has {shape}")
         shape = array.shape[:2]
         arrays[name] = _rows(array, dtype, tokens).reshape(shape[0] * shape[1], 1 if tokens else features)
@@ -152,10 +154,12 @@ def _from_arrays(net, dtype, given, lengths) -> Batch:
 def _lengths(lengths, batch: int, time: int) -> np.ndarray:
     array = np.asarray(lengths)
     if array.shape != (batch,) or (array.dtype.kind not in "iu" and array.size):
-        raise InputError(f"lengths must be {batch} integers, one per sequence, got {array.dtype} of shape {array.shape}")
+        got = f"{array.dtype} of shape {array.shape}"
+        raise InputError(f"lengths must be {batch} integers, one per sequence, got {got}")
     bad = np.flatnonzero((array < 0) | (array > time))
     if bad.size:
-        raise InputError(f"lengths must lie in 0..{time} (the time axis of x), got {array[bad[0]]} at sequence {bad[0]}")
+        got = f"{array[bad[0]]} at sequence {bad[0]}"
+        raise InputError(f"lengths must lie in 0..{time} (the time axis of x), got {got}")
     return array.astype(np.int64)
 
 
@@ -183,7 +187,8 @@ def _from_lists(net, dtype, given, lengths) -> Batch:
         given_lengths = _lengths(lengths, len(counts), time)
         over = np.flatnonzero(given_lengths > counts)
         if over.size:
-            raise InputError(f"length {given_lengths[over[0]]} of sequence {over[0]} exceeds its {counts[over[0]]} steps")
+            k = over[0]
+            raise InputError(f"length {given_lengths[k]} of sequence {k} exceeds its {counts[k]} steps")
     base = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64) if len(counts) else counts
     return Batch(arrays, base, counts if lengths is None else given_lengths, time, "list", False, counts=counts)
 

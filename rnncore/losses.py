@@ -41,7 +41,7 @@ def as_loss(loss: Any) -> Bound:
     if isinstance(loss, str):
         loss = current().get("loss", loss)
     if isinstance(loss, Component) and loss.kind == "loss":
-        loss = loss()  # type: ignore[operator]
+        loss = loss()
     if not isinstance(loss, Bound) or loss.component.kind != "loss":
         raise InputError(f"loss must be the name of a loss or a loss, got {loss!r}")
     return loss
@@ -101,7 +101,8 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
     outputs = net.outputs or net.features
     one = net.mode == "many-to-one"
     classes = loss.component.target == "class"
-    if isinstance(target, (list, tuple)) and not one and len(target) and np.ndim(target[0]) == (0 if classes else 1) + 1:
+    several = isinstance(target, (list, tuple)) and not one and len(target) > 0
+    if several and np.ndim(target[0]) == (1 if classes else 2):
         target = _joined(target, batch, classes, outputs)
     else:
         target = np.asarray(target)
@@ -114,7 +115,8 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
             inside = np.arange(batch.time) < batch.lengths[:, None]
             target = target[inside]
     if target.dtype.kind not in ("iu" if classes else "fiub") and target.size:
-        raise InputError(f"targets of loss {loss.name!r} must be {'integers' if classes else 'numbers'}, got {target.dtype}")
+        wanted = "integers" if classes else "numbers"
+        raise InputError(f"targets of loss {loss.name!r} must be {wanted}, got {target.dtype}")
     if not classes:
         return target
     if target.size and (target.min() < 0 or target.max() >= outputs):

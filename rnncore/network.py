@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -255,13 +256,13 @@ class Network:
 
     def bind(self, params: Params):
         """A snapshot with the weights packed once: ``run = net.bind(params); run(x, lengths=...)``."""
-        from .execute import Bound
+        from .bound import Bound
 
         return Bound(self, params)
 
     def stream(self, params: Params, batch: int = 1, state=None):
         """One step at a time with the state kept inside: ``stream.step(x_t)``. A snapshot of the parameters."""
-        from .execute import Stream
+        from .bound import Stream
 
         return Stream(self, params, batch, state)
 

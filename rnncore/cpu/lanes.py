@@ -6,7 +6,7 @@ Every function here is an intrinsic: it becomes a few instructions in place.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from types import SimpleNamespace
 
 from llvmlite import ir
@@ -206,7 +206,7 @@ def store_int(typingctx, address, value):
     return types.void(types.int64, types.int64), codegen
 
 
-@lru_cache(maxsize=None)
+@cache
 def call(arity: int):
     """An intrinsic calling the C function at an address with `arity` int64 arguments, returning nothing."""
 
@@ -262,7 +262,7 @@ def masked_store(builder, value, pointer, mask, align):
     builder.call(fn, [value, pointer, ir.Constant(ir.IntType(32), align), mask])
 
 
-@lru_cache(maxsize=None)
+@cache
 def lanes(dtype: str, count: int) -> SimpleNamespace:
     """Loads, stores and reductions for vectors of `count` lanes of `dtype`.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class Buffer:
     """`nbytes` of memory at an aligned `address`; `give_back` returns it for later calls."""
 
     __slots__ = ("raw", "address", "nbytes", "offset")
+    raw: Any
 
     def __init__(self, raw: np.ndarray, nbytes: int):
         start = address_of(raw)
@@ -45,7 +47,7 @@ class Buffer:
 class _Shelf:
     def __init__(self):
         self.pid = os.getpid()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a tape may be collected while memory is taken
         self.free: dict[int, list[np.ndarray]] = {}
         self.bytes = 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from _queue import SimpleQueue
-from typing import Callable
+from collections.abc import Callable
 
 from .machine import threads_allowed
 

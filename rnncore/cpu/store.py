@@ -21,6 +21,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 __all__ = ["load_module", "cache_folder"]
 
@@ -179,7 +180,9 @@ def _name(key: str) -> str:
 
 
 def _import(key: str, path: Path) -> ModuleType:
-    from numba.core import config
+    from numba.core import config as numba_config
+
+    config: Any = numba_config
 
     spec = importlib.util.spec_from_file_location(_name(key), path)
     assert spec is not None and spec.loader is not None

@@ -6,7 +6,7 @@ the tile: so results do not depend on how rows are shared out among threads.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -32,7 +32,7 @@ class _Tile:
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         self.fma = cgutils.get_or_insert_function(builder.module, kind, name)
 
-    def int(self, n: int):
+    def const(self, n: int):
         return ir.Constant(_I64, n)
 
     def pointer(self, address, to):
@@ -40,7 +40,7 @@ class _Tile:
 
     def load(self, address, n: int, full: bool = False):
         """Vector n of a row; the last one masked unless `full`."""
-        at = self.pointer(self.b.add(address, self.int(n * self.count * self.item)), self.vector)
+        at = self.pointer(self.b.add(address, self.const(n * self.count * self.item)), self.vector)
         if n == self.vectors - 1 and not full:
             return masked_load(self.b, at, self.vector, self.mask, self.item)
         value = self.b.load(at)
@@ -48,7 +48,7 @@ class _Tile:
         return value
 
     def store(self, value, address, n: int):
-        at = self.pointer(self.b.add(address, self.int(n * self.count * self.item)), self.vector)
+        at = self.pointer(self.b.add(address, self.const(n * self.count * self.item)), self.vector)
         if n == self.vectors - 1:
             masked_store(self.b, value, at, self.mask, self.item)
         else:
@@ -62,7 +62,7 @@ class _Tile:
 
     def listed(self, base, width, rows_list, shift, m: int):
         """Address of the row that entry m of an index list names."""
-        entry = self.b.load(self.pointer(self.b.add(rows_list, self.int(8 * m)), _I64))
+        entry = self.b.load(self.pointer(self.b.add(rows_list, self.const(8 * m)), _I64))
         return self.b.add(base, self.b.mul(self.b.add(entry, shift), width))
 
     def loop(self, n, start, body):
@@ -70,13 +70,13 @@ class _Tile:
         b = self.b
         before, head = b.block, b.append_basic_block("k")
         done = b.append_basic_block("done")
-        b.cbranch(b.icmp_signed(">", n, self.int(0)), head, done)
+        b.cbranch(b.icmp_signed(">", n, self.const(0)), head, done)
         b.position_at_end(head)
         k = b.phi(_I64)
-        k.add_incoming(self.int(0), before)
+        k.add_incoming(self.const(0), before)
         acc = [[b.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
         new = body(k, acc)
-        following = b.add(k, self.int(1))
+        following = b.add(k, self.const(1))
         k.add_incoming(following, b.block)
         for m in range(self.rows):
             for v in range(self.vectors):
@@ -93,7 +93,7 @@ class _Tile:
         return out
 
 
-@lru_cache(maxsize=None)
+@cache
 def tile_rows(dtype: str, count: int, rows: int, vectors: int):
     """C[ic + sc] (+)= A[ia + sa] @ panel for `rows` rows and `vectors` vectors of columns.
 
@@ -109,14 +109,14 @@ def tile_rows(dtype: str, count: int, rows: int, vectors: int):
             b = builder
             ra = [t.listed(a, lda, ia, sa, m) for m in range(rows)]
             rc = [t.listed(c, ldc, ic, sc, m) for m in range(rows)]
-            onto = b.icmp_signed("!=", add, t.int(0))
+            onto = b.icmp_signed("!=", add, t.const(0))
             origin = [b.select(onto, r, start) for r in rc]
             first = [[t.load(o, v) for v in range(vectors)] for o in origin]
 
             def body(i, acc):
-                row = b.add(panel, b.mul(i, t.int(vectors * count * t.item)))
+                row = b.add(panel, b.mul(i, t.const(vectors * count * t.item)))
                 bs = [t.load(row, v, full=True) for v in range(vectors)]
-                at = b.mul(i, t.int(t.item))
+                at = b.mul(i, t.const(t.item))
                 new = []
                 for m in range(rows):
                     x = t.broadcast(b.add(ra[m], at))
@@ -133,7 +133,7 @@ def tile_rows(dtype: str, count: int, rows: int, vectors: int):
     return tile
 
 
-@lru_cache(maxsize=None)
+@cache
 def tile_outer(dtype: str, count: int, rows: int, vectors: int):
     """C += P^T @ B[ib + sb] for `rows` rows of C and `vectors` vectors of columns; P is packed (n, rows).
 
@@ -147,17 +147,17 @@ def tile_outer(dtype: str, count: int, rows: int, vectors: int):
             p, bm, ldb, ib, sb, c, ldc, n, last = args
             t = _Tile(builder, dtype, count, rows, vectors, last)
             b = builder
-            rc = [b.add(c, b.mul(ldc, t.int(m))) for m in range(rows)]
+            rc = [b.add(c, b.mul(ldc, t.const(m))) for m in range(rows)]
             first = [[t.load(r, v) for v in range(vectors)] for r in rc]
 
             def body(i, acc):
-                entry = b.load(t.pointer(b.add(ib, b.mul(i, t.int(8))), _I64))
+                entry = b.load(t.pointer(b.add(ib, b.mul(i, t.const(8))), _I64))
                 row = b.add(bm, b.mul(b.add(entry, sb), ldb))
                 bs = [t.load(row, v) for v in range(vectors)]
-                at = b.add(p, b.mul(i, t.int(rows * t.item)))
+                at = b.add(p, b.mul(i, t.const(rows * t.item)))
                 new = []
                 for m in range(rows):
-                    x = t.broadcast(b.add(at, t.int(m * t.item)))
+                    x = t.broadcast(b.add(at, t.const(m * t.item)))
                     new.append([b.call(t.fma, [x, bs[v], acc[m][v]]) for v in range(vectors)])
                 return new
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 
@@ -31,6 +32,14 @@ class Component:
     fn: Callable
 
     kind = "component"
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: Any, **options: Any) -> Any: ...
+
+    @property
+    def target(self) -> str:
+        """Of a loss: ``"class"`` where targets are integer classes, ``"values"`` where they are numbers."""
+        return getattr(self.fn, "target", "values")
 
     @property
     def name(self) -> str:
@@ -58,7 +67,7 @@ class Component:
         return (inspect.getdoc(self.fn) or "").strip().split("\n")[0]
 
     @property
-    def __doc__(self):  # type: ignore[override]
+    def __doc__(self):
         return self.fn.__doc__
 
     @cached_property
@@ -142,11 +151,6 @@ class _WithOptions(Component):
 
 class Loss(_WithOptions):
     kind = "loss"
-
-    @property
-    def target(self) -> str:
-        """``"class"`` where targets are integer classes, ``"values"`` where they are numbers."""
-        return getattr(self.fn, "target", "values")
 
 
 class Optimizer(_WithOptions):

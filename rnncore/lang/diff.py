@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from .graph import Node, pinned_origin, topological
 from .ops import OPS, apply, sum_to

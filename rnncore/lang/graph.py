@@ -9,7 +9,8 @@ import os
 import re
 import sys
 import threading
-from typing import Any, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -300,7 +301,8 @@ def format_graph(roots: dict[str, Node], with_lines: bool = True) -> str:
         shape = "(" + ", ".join(str(d) for d in node.shape) + ")"
         attrs = ", ".join(str(a) for a in node.attrs)
         body = ", ".join(names[a.id] for a in node.args)
-        text = f"{names[node.id]}: {shape} = {node.op}" + (f"[{attrs}]" if attrs else "") + (f"({body})" if body else "")
+        text = f"{names[node.id]}: {shape} = {node.op}"
+        text += (f"[{attrs}]" if attrs else "") + (f"({body})" if body else "")
         if with_lines and node.origin is not None:
             text = f"{text:<60}  # {os.path.basename(node.origin[0])}:{node.origin[1]}"
         lines.append(text)
@@ -312,9 +314,10 @@ def fingerprint(roots: dict[str, Node]) -> str:
     """A hash of the structure: ops, attributes, shapes; no names of variables, files or lines."""
     order = topological(roots.values())
     index = {n.id: k for k, n in enumerate(order)}
-    rows = [
-        f"{n.op}|{n.attrs}|{[str(d) for d in n.shape]}|{n.level}|{[index[a.id] for a in n.args]}" for n in order
-    ]
+    rows = []
+    for n in order:
+        shape, arguments = [str(d) for d in n.shape], [index[a.id] for a in n.args]
+        rows.append(f"{n.op}|{n.attrs}|{shape}|{n.level}|{arguments}")
     rows += [f"{key}={index[n.id]}" for key, n in roots.items()]
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 

@@ -6,15 +6,16 @@ are written in ops of the table, so that they can be differentiated again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
 from .dims import Dim
 from .graph import Arithmetic, Graph, Node, author_line, fail, match
 
-__all__ = ["OPS", "Op", "apply", "as_node", "sum_to"]
+__all__ = ["OPS", "Op", "apply", "as_condition", "as_node", "as_number", "sum_to"]
 
 
 def _real(a):
@@ -82,11 +83,12 @@ class Op:
 
     name: str
     arity: int
-    numpy: Callable
+    numpy: Any
     vjp: Callable[[Node, Node], tuple]
     shape: Callable = _pointwise
     costly: bool = False  # worth saving for BPTT rather than computing again
     boolean: bool = False
+    conditions: int = 0  # leading arguments that are true or false, not numbers
 
     @property
     def pointwise(self) -> bool:
@@ -127,16 +129,17 @@ _ROWS = [
         _where(apply("ge", *n.args), g, 0), _where(apply("ge", *n.args), 0, g))),
     Op("minimum", 2, _minimum, lambda g, n: (
         _where(apply("le", *n.args), g, 0), _where(apply("le", *n.args), 0, g))),
-    Op("where", 3, _choose, lambda g, n: (None, _where(n.args[0], g, 0), _where(n.args[0], 0, g))),
+    Op("where", 3, _choose, lambda g, n: (None, _where(n.args[0], g, 0), _where(n.args[0], 0, g)),
+       conditions=1),
     Op("lt", 2, lambda a, b: _real(a) < _real(b), _none, boolean=True),
     Op("le", 2, lambda a, b: _real(a) <= _real(b), _none, boolean=True),
     Op("gt", 2, lambda a, b: _real(a) > _real(b), _none, boolean=True),
     Op("ge", 2, lambda a, b: _real(a) >= _real(b), _none, boolean=True),
     Op("eq", 2, lambda a, b: _real(a) == _real(b), _none, boolean=True),
     Op("ne", 2, lambda a, b: _real(a) != _real(b), _none, boolean=True),
-    Op("and", 2, np.logical_and, _none, boolean=True),
-    Op("or", 2, np.logical_or, _none, boolean=True),
-    Op("not", 1, np.logical_not, _none, boolean=True),
+    Op("and", 2, np.logical_and, _none, boolean=True, conditions=2),
+    Op("or", 2, np.logical_or, _none, boolean=True, conditions=2),
+    Op("not", 1, np.logical_not, _none, boolean=True, conditions=1),
     Op("stop", 1, lambda a: a, _none),
     Op("sum", 1, lambda a: np.sum(a, axis=-1),
        lambda g, n: (apply("spread", g, n.args[0]),), shape=_reduced, costly=True),
@@ -178,20 +181,33 @@ def _graph_of(args) -> Graph:
         if isinstance(a, Node):
             return a.graph
         if isinstance(a, Arithmetic):
-            return a._node().graph  # type: ignore[attr-defined]
+            return a._node().graph
     raise fail("an operation needs at least one symbol")
 
 
 def apply(name: str, *args) -> Node:
     """The node of op `name` on `args`, simplified where a constant makes it trivial."""
     graph = _graph_of(args)
-    nodes = tuple(as_node(a, graph) for a in args)
+    row = OPS[name]
+    nodes = tuple(
+        as_condition(as_node(a, graph)) if k < row.conditions else as_number(as_node(a, graph))
+        for k, a in enumerate(args)
+    )
     simple = _simplify(name, nodes, graph)
     if simple is not None:
         return simple
-    row = OPS[name]
     shape = row.shape(None, *[n.shape for n in nodes])
     return graph.make(name, nodes, (), shape)
+
+
+def as_number(node: Node) -> Node:
+    """A comparison as what NumPy takes it for: 1 where it holds, else 0."""
+    return apply("where", node, 1, 0) if node.op in OPS and OPS[node.op].boolean else node
+
+
+def as_condition(node: Node) -> Node:
+    """A number as what NumPy takes it for: it holds where it is not 0."""
+    return node if node.is_const or node.op in OPS and OPS[node.op].boolean else apply("ne", node, 0)
 
 
 def _simplify(name: str, n: tuple[Node, ...], graph: Graph) -> Node | None:
@@ -201,6 +217,8 @@ def _simplify(name: str, n: tuple[Node, ...], graph: Graph) -> Node | None:
             value = row.numpy(*[np.float64(a.value) for a in n])
         if not row.boolean and np.isfinite(value):
             return graph.const(float(value))
+    if row.conditions and any(a.is_const for a in n[: row.conditions]):
+        return _decided(name, n, graph)
     if name == "add":
         return _either(n, 0.0)
     if name == "mul":
@@ -214,6 +232,17 @@ def _simplify(name: str, n: tuple[Node, ...], graph: Graph) -> Node | None:
     if name == "neg" and n[0].op == "neg":
         return n[0].args[0]
     return None
+
+
+def _decided(name: str, n: tuple[Node, ...], graph: Graph) -> Node:
+    """A choice or a combination of conditions of which one is known."""
+    if name == "where":
+        chosen, other = n[1:] if n[0].value else n[:0:-1]
+        return apply("spread", chosen, other) if len(chosen.shape) < len(other.shape) else chosen
+    if all(a.is_const for a in n):
+        return graph.const(float(OPS[name].numpy(*[a.value for a in n])))
+    known, rest = n if n[0].is_const else n[::-1]
+    return graph.const(float(name == "or")) if bool(known.value) == (name == "or") else rest
 
 
 def _either(n, neutral):

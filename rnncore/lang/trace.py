@@ -5,18 +5,29 @@ from __future__ import annotations
 import inspect
 import os
 import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from ..errors import LanguageError, RnncoreError
 from .dims import Dim, Origin
-from .graph import Graph, Node, author_line, check_graph, fail, fingerprint, format_graph, pinned_origin
-from .graph import topological, tracing
+from .graph import (
+    Graph,
+    Node,
+    author_line,
+    check_graph,
+    fail,
+    fingerprint,
+    format_graph,
+    pinned_origin,
+    topological,
+    tracing,
+)
 from .graph import match as match_dims
-from .ops import as_node
+from .ops import as_node, as_number
 from .weights import Parameter, Weights
 
 __all__ = ["Step", "trace", "signature_of", "constant", "current_graph", "run_traced"]
@@ -131,8 +142,9 @@ def trace(fn: Callable, options: Mapping[str, Any], order: tuple[str, ...] | Non
     signature = signature_of(fn)
     graph = Graph()
     dims = {n: Dim(symbols=[n]) for n in signature.inputs} | {n: Dim() for n in signature.states}
-    leaf = {n: graph.leaf("input", n, (dims[n],), "step") for n in signature.inputs}
-    leaf |= {n: graph.leaf("state", n, (dims[n],), "step") for n in signature.states}
+    with pinned_origin((fn.__code__.co_filename, fn.__code__.co_firstlineno)):
+        leaf = {n: graph.leaf("input", n, (dims[n],), "step") for n in signature.inputs}
+        leaf |= {n: graph.leaf("state", n, (dims[n],), "step") for n in signature.states}
     weights = Weights(graph, signature.states)
     parameters = list(inspect.signature(fn).parameters.values())[1:]
     positional = [leaf[p.name] for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -178,10 +190,10 @@ def _returned(fn, returned, graph, leaf, states) -> tuple[dict[str, Node], bool]
     if len(values) not in (len(states), len(states) + 1):
         raise fail(f"{fn.__name__} returns {len(values)} values; return {expected}, or an output before them")
     separate = len(values) == len(states) + 1
-    output = as_node(values.pop(0), graph) if separate else None
+    output = as_number(as_node(values.pop(0), graph)) if separate else None
     roots = {}
     for name, value in zip(states, values):
-        node = as_node(value, graph)
+        node = as_number(as_node(value, graph))
         if len(node.shape) != 1:
             if len(node.shape) == 0:
                 from .ops import apply
@@ -201,7 +213,8 @@ def _resolve(name, graph, signature, weights, roots, dims, separate) -> Step:
     """Rewrite the traced graph with final parameter names and resolved sizes."""
     final = weights.final_names()
     leaf_names = {"|".join(map(str, key)): final[key] for key in weights.made}
-    target, made = Graph(), {}
+    target = Graph()
+    made: dict[int, Node] = {}
     for node in topological(roots.values()):
         attrs = node.attrs
         if node.op == "leaf" and attrs[0] == "param":
@@ -227,7 +240,7 @@ def _resolve(name, graph, signature, weights, roots, dims, separate) -> Step:
 
 def _constraints(dims: Mapping[str, Dim]):
     """Sizes that the caller gives and that the equations make equal."""
-    for name, dim in dims.items():
+    for dim in dims.values():
         root = dim.root()
         for symbol in root.symbols:
             if symbol != root.resolved:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 from .dims import Dim, Origin
 from .graph import Arithmetic, Graph, Node, author_line, fail
@@ -101,10 +102,10 @@ class Name(Arithmetic):
             raise fail(f"w.{self.name} is given the operand {max(names, key=names.count)!r} twice")
         out = self._size(size)
         start = init if init is not None else self.start
-        total = None
-        for name, operand in pairs:
-            term = self._term(name, operand, out, start)
-            total = term if total is None else total + term
+        terms = [self._term(name, operand, out, start) for name, operand in pairs]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
         if bias is not False:
             value = 0.0 if bias is True else bias
             if not isinstance(value, (int, float)):
@@ -123,7 +124,8 @@ class Name(Arithmetic):
         return Dim(number=size, origin=author_line())
 
     def _term(self, name: str, operand, out: Dim, start) -> Node:
-        kind, value, extra = "dense", operand, None
+        kind, value = "dense", operand
+        extra: Any = None
         if isinstance(operand, Operand):
             kind, value, extra = operand.kind, operand.value, operand.extra
         value = as_node(value, self.weights.graph)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..lang.diff import reverse
-from ..lang.graph import Node, check_graph, topological
+from ..lang.graph import Node, check_graph, pinned_origin, topological
 from ..lang.ops import apply
 from ..lang.trace import Step
 
@@ -62,8 +62,9 @@ def adjoint_of(step: Step) -> Adjoint:
     graph = step.graph
     seeds: dict[Node, Node] = {}
     for name, node in [*step.next_states.items(), ("y", step.output)]:
-        seed = graph.leaf("adj", name, node.shape, "step")
-        seeds[node] = apply("add", seeds[node], seed) if node in seeds else seed
+        with pinned_origin(node.origin):
+            seed = graph.leaf("adj", name, node.shape, "step")
+            seeds[node] = apply("add", seeds[node], seed) if node in seeds else seed
     boundary = {boundary_name(n): n for n in boundary_of(step)}
     adjoint = reverse(seeds, stop=boundary.values())
     roots: dict[str, Node] = {}
@@ -76,7 +77,8 @@ def adjoint_of(step: Step) -> Adjoint:
                     known = roots.get(key)
                     part = adjoint[leaf.id]
                     if known is not None:
-                        part = apply("add", known, part)
+                        with pinned_origin(leaf.origin):
+                            part = apply("add", known, part)
                     roots[key] = part
     for name, node in boundary.items():
         if node.id in adjoint and _learned(node):
@@ -92,7 +94,10 @@ def _learned(node: Node) -> bool:
 
 def _call_reverse(step: Step, boundary: dict[str, Node]) -> dict[str, Node]:
     graph = step.graph
-    seeds = {node: graph.leaf("grad", name, node.shape, "call") for name, node in boundary.items()}
+    seeds = {}
+    for name, node in boundary.items():
+        with pinned_origin(node.origin):
+            seeds[node] = graph.leaf("grad", name, node.shape, "call")
     adjoint = reverse(seeds) if seeds else {}
     roots = {}
     for p in step.params:

@@ -7,8 +7,9 @@ leave the loop before it, products that only leave the step run after it, both o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any
 
 from ..errors import LanguageError
 from ..lang.graph import Node, author_names, pinned_origin, topological

@@ -42,9 +42,10 @@ def split_of(step: Step) -> Split:
 
 class _Rewrite:
     def __init__(self, step: Step, order: list[Node]):
-        self.step, self.saved = step, {}
+        self.step = step
+        self.saved: dict[str, Node] = {}
         self.made: dict[int, Node] = {}
-        self.next = {}
+        self.next: dict[int, str] = {}
         for state, node in step.next_states.items():
             if node.op != "leaf" and node.level == "step":
                 self.next.setdefault(node.id, state)

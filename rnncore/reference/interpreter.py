@@ -6,7 +6,8 @@ A step-level value carries a leading axis of rows (sequences): a vector is (rows
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def evaluate(
     return Program(roots)(leaves, sizes)
 
 
-def _node(node: Node, value, leaves, sizes) -> np.ndarray:
+def _node(node: Node, value, leaves, sizes) -> Any:
     if node.op == "const":
         return np.float64(node.value)
     if node.op == "leaf":
@@ -60,7 +61,7 @@ def _node(node: Node, value, leaves, sizes) -> np.ndarray:
         return np.float64(sizes[node.attrs[0]])
     args = [value[a.id] for a in node.args]
     if node.op == "matmul":
-        return _matmul(*args, node.args[0].level, node.args[1].level)
+        return _matmul(args[0], args[1], node.args[0].level, node.args[1].level)
     if node.op == "matmul_t":
         return _matmul(np.swapaxes(args[0], -1, -2), args[1], node.args[0].level, node.args[1].level)
     if node.op == "outer":

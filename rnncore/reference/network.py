@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,8 @@ class _Run:
         if step.separate_output:
             last = np.zeros((batch, numbers[step.output.shape[0]]), last.dtype)
         for t in range(time):
-            now = leaves | {("input", n): xs[n][:, t] for n in step.inputs} | {("state", s): v for s, v in state.items()}
+            now = leaves | {("input", n): xs[n][:, t] for n in step.inputs}
+            now |= {("state", s): v for s, v in state.items()}
             kept.append(now)
             values = evaluate(step.roots, now, numbers)
             active = (t < self.lengths)[:, None]

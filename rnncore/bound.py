@@ -1,0 +1,104 @@
+"""A network with its parameters taken in once: for many calls, and for one step at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+
+from .combine.blocks import Block, Reverse
+from .cpu.run import prepare
+from .errors import InputError
+from .execute import infer
+from .inputs import Batch, as_batch, as_state
+from .params import Params
+
+__all__ = ["Bound", "Stream"]
+
+
+class Bound:
+    """A network with parameters packed once: called as ``net(params, ...)`` without the parameters.
+
+    A snapshot: later changes of the parameters do not reach it.
+    """
+
+    def __init__(self, net, params: Params):
+        net.check_params(params)
+        self.net = net
+        self.params = params.copy()
+        self.dtype = params.dtype
+        self.loops = {}
+        for prefix, (layer, sizes) in net.loops.items():
+            view = {p.name: self.params[prefix + p.name] for p in layer.step.params}
+            self.loops[prefix] = prepare(layer, "infer", view, sizes, str(self.dtype))
+
+    def __call__(self, x, *, lengths=None, state=None):
+        """Outputs and final state, as of the network (see `Network.__call__`)."""
+        batch = as_batch(self.net, self.dtype, x, lengths)
+        batch.state = as_state(self.net, batch, state)
+        return infer(self.net, self.params, batch, self)
+
+    def __repr__(self) -> str:
+        return f"<{self.net!r} bound to {self.params.flat.size} {self.dtype} numbers>"
+
+
+class Stream:
+    """One step at a time, the state kept inside. A snapshot of the parameters; safe from several threads.
+
+    Parameters
+    ----------
+    net : Network
+        Without a block that reads backward in time.
+    params : Params
+    batch : int
+    state : mapping of str to (batch, size), optional
+    """
+
+    def __init__(self, net, params: Params, batch: int = 1, state=None):
+        if _reads_backward(net.block):
+            raise InputError("a network that reads backward in time cannot stream: it needs the sequence's end first")
+        if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
+            raise InputError(f"batch must be a positive integer, got {batch!r}")
+        self._run = Bound(net, params)
+        self.batch = int(batch)
+        self._lock = threading.Lock()
+        self.reset(state)
+
+    def reset(self, state=None) -> None:
+        """Back to the initial state, or to a given one."""
+        probe = Batch({}, np.zeros(self.batch, np.int64), np.zeros(self.batch, np.int64), 0, "padded", True)
+        self._state = as_state(self._run.net, probe, state)
+
+    @property
+    def state(self) -> dict[str, np.ndarray] | None:
+        """The state after the last step; None before the first."""
+        return None if self._state is None else {k: v.copy() for k, v in self._state.items()}
+
+    def step(self, x_t):
+        """One step.
+
+        Parameters
+        ----------
+        x_t : array_like, (batch, features), or (batch,) tokens, or a mapping of inputs
+
+        Returns
+        -------
+        y_t : ndarray, (batch, features)
+        """
+        if isinstance(x_t, Mapping):
+            x = {k: np.asarray(v)[:, None] for k, v in x_t.items()}
+        else:
+            x_t = np.asarray(x_t)
+            if x_t.ndim < 1 or len(x_t) != self.batch:
+                raise InputError(f"a step of this stream needs {self.batch} sequences, got shape {x_t.shape}")
+            x = x_t[:, None]
+        with self._lock:
+            y, self._state = self._run(x, state=self._state)
+        return y[:, 0] if self._run.net.mode == "many-to-many" else y
+
+
+def _reads_backward(block: Block) -> bool:
+    if isinstance(block, Reverse):
+        return True
+    return any(_reads_backward(b) for b in getattr(block, "blocks", ()))
