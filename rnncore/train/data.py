@@ -226,11 +226,20 @@ def _looks_per_step(target: Any, lengths: np.ndarray, x: Any) -> bool:
 
 def check_fits(network: Network, data: Dataset, classes: bool, name: str) -> None:
     """Raise `InputError` unless inputs and targets fit the network; `name` is for errors."""
+    if not len(data):
+        raise InputError(f"{name} data: there is no sequence in it")
     x, _, lengths = data.batch(np.array([data.lengths.argmin()]))
     network.as_padded(x, lengths)  # its own checks, for which one sequence is enough
     outputs, target = network.outputs or network.features, data.target
     if target is None or not len(target):
         raise InputError(f"{name} data: there is no target in it")
+    per_step = network.mode != "many-to-one"
+    if data.per_step != per_step:
+        needed, got = ("step", "sequence") if per_step else ("sequence", "step")
+        raise InputError(
+            f"{name} targets: a {network.mode} network needs one a {needed}, the data has one a {got}; "
+            f"give Dataset(..., per_step={per_step}), or the network another mode"
+        )
     if not classes and target.shape[-1] != outputs:
         raise InputError(f"{name} targets: the network has {outputs} outputs, got {target.shape[-1]} values")
     if classes and (target.dtype.kind not in "iu" or target.ndim != 1):

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..losses import value_and_gradient
 from ..network import Network
 from ..params import Params
 from .buckets import batches_by_length
 from .components import resolve
-from .data import Dataset
+from .data import Dataset, check_fits
 
 __all__ = ["evaluate", "predict", "weight_of"]
 
@@ -48,22 +48,24 @@ def evaluate(
     """
     bound = resolve("loss", loss)
     classes = bound.component.target == "class"
-    if data.target is None:
-        raise InputError("data to evaluate on needs targets")
-    data = data.cast(params.dtype, values=not classes)
+    data, run = data.cast(params.dtype, values=not classes), network.bind(params)
+    check_fits(network, data, classes, "evaluation")
     total, right, weight = 0.0, 0, 0
     for indices in batches_by_length(data.lengths, batch_size):
         x, target, lengths = data.batch(indices)
-        total += network.loss(params, x, target, loss=bound, lengths=lengths, reduction="sum")
-        weight += weight_of(data.per_step, lengths)
+        assert target is not None  # check_fits has seen it
+        y, _ = run(x, lengths=lengths)
+        if data.per_step:
+            inside = np.arange(y.shape[1]) < lengths[:, None]
+            y, target = y[inside], target[inside]
         if classes:
-            y, _ = network(params, x, lengths=lengths)
-            hits = y.argmax(-1) == target
-            counted = np.arange(hits.shape[1]) < lengths[:, None] if data.per_step else slice(None)
-            right += int(hits[counted].sum())
-    found = {"loss": total / weight if weight else np.nan}
+            right += int((y.argmax(-1) == target).sum())
+            target = np.eye(y.shape[-1], dtype=y.dtype)[target]
+        total += value_and_gradient(bound, y, target, gradient=False)[0].sum(dtype=np.float64)
+        weight += len(y)
+    found = {"loss": float(total / weight)}
     if classes:
-        found["accuracy"] = right / weight if weight else np.nan
+        found["accuracy"] = right / weight
     return {**found, "sequences": len(data)}
 
 

@@ -229,14 +229,6 @@ def _dataset(data: Any, per_step: bool) -> Dataset:
         data = Dataset(*data, per_step=per_step)
     if not isinstance(data, Dataset):
         raise InputError(f"expected a Dataset or (x, target), got {type(data).__name__}")
-    if not len(data) or data.target is None:
-        raise InputError(f"expected at least one sequence, with targets, got {data!r}")
-    if data.per_step != per_step:
-        needed, got = ("step", "sequence") if per_step else ("sequence", "step")
-        raise InputError(
-            f"the network needs one target a {needed}, the data has one a {got}: "
-            f"give Dataset(..., per_step={per_step}), or another mode of the network"
-        )
     return data
 
 

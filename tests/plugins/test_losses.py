@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy import special
 
+from rnncore.losses import value_and_gradient
+
 NAMES = ["cross_entropy", "binary_cross_entropy", "mean_squared", "mean_absolute", "huber"]
 
 
@@ -67,6 +69,45 @@ def test_targets():
     }
 
 
+def rows(name, n=9, outputs=4):
+    """Outputs and targets that keep away from kinks."""
+    rng = np.random.default_rng(11)
+    o = rng.standard_normal((n, outputs)) * 2
+    if name == "cross_entropy":
+        return o, np.eye(outputs)[rng.integers(0, outputs, n)]
+    return o, rng.random((n, outputs)) if name == "binary_cross_entropy" else rng.standard_normal((n, outputs))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_derivative_against_central_differences(name):
+    loss = component(name)()
+    o, t = rows(name)
+    values, slope = value_and_gradient(loss, o, t)
+    np.testing.assert_allclose(values, [value(name, *row) for row in zip(o, t, strict=True)], rtol=1e-12)
+    for k in range(o.shape[1]):
+        step = np.zeros_like(o)
+        step[:, k] = 1e-6
+        up, down = (value_and_gradient(loss, o + s, t, gradient=False)[0] for s in (step, -step))
+        np.testing.assert_allclose(slope[:, k], (up - down) / 2e-6, rtol=1e-7, atol=1e-9)
+
+
+def test_cross_entropy_derivative_is_softmax_less_the_class():
+    o, t = rows("cross_entropy")
+    _, slope = value_and_gradient(component("cross_entropy")(), o, t)
+    np.testing.assert_allclose(slope, special.softmax(o, axis=1) - t, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 80.0, 1e4])
+def test_extremes_stay_finite_in_float32(name, scale):
+    """0 is where a network starts whose readout is 0; there binary cross-entropy has the slope s(0) - t."""
+    o, t = ((a * s).astype("float32") for a, s in zip(rows(name), (scale, 1), strict=True))
+    values, slope = value_and_gradient(component(name)(), o, t)
+    assert np.isfinite(values).all() and np.isfinite(slope).all()
+    if scale == 0 and name == "binary_cross_entropy":
+        np.testing.assert_allclose(slope, (0.5 - t) / 4, rtol=1e-6)
+
+
 @pytest.mark.peers
 @pytest.mark.parametrize(
     ("name", "torch_name"),
@@ -80,8 +121,10 @@ def test_targets():
 )
 def test_equals_pytorch(name, torch_name):
     torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(5)
-    o = rng.standard_normal(6) * 3
-    t = np.eye(6)[2] if name in ("cross_entropy", "binary_cross_entropy") else rng.standard_normal(6) * 3
-    theirs = getattr(torch.nn.functional, torch_name)(torch.tensor(o), torch.tensor(t))
-    assert value(name, o, t) == pytest.approx(theirs.item(), rel=1e-12)
+    o, t = rows(name)
+    theirs = torch.tensor(o, requires_grad=True)
+    mean = getattr(torch.nn.functional, torch_name)(theirs, torch.tensor(t))
+    mean.backward()
+    values, slope = value_and_gradient(component(name)(), o, t)
+    assert values.mean() == pytest.approx(mean.item(), rel=1e-12)
+    np.testing.assert_allclose(slope / len(o), theirs.grad.numpy(), rtol=1e-10, atol=1e-14)

@@ -172,6 +172,8 @@ def test_fits(FakeNetwork):
     ]:
         with pytest.raises(InputError, match=f"validation targets.*{text}"):
             check_fits(net, Dataset(sequences(), target), classes, "validation")
+    with pytest.raises(InputError, match="needs one a step, the data has one a sequence"):
+        check_fits(FakeNetwork(2, 3, "many-to-many"), Dataset(sequences(), [0, 1, 2, 0]), True, "training")
     with pytest.raises(InputError, match="shape"):
         check_fits(net, Dataset(sequences(5), [0, 1, 2, 0]), True, "training")
     with pytest.raises(InputError, match="no target in it"):

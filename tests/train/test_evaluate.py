@@ -56,5 +56,5 @@ def test_nothing_to_predict(FakeNetwork):
 
 def test_targets_are_needed(FakeNetwork, two_classes):
     net = FakeNetwork()
-    with pytest.raises(InputError, match="needs targets"):
+    with pytest.raises(InputError, match="no target in it"):
         evaluate(net, net.init(), Dataset([np.ones((2, 3))]), loss="cross_entropy")

@@ -44,9 +44,9 @@ def test_data_of_no_use(FakeNetwork, two_classes):
     net = FakeNetwork()
     for data, text in [
         (3, "expected a Dataset or"),
-        (Dataset([], []), "at least one sequence"),
-        (Dataset([np.ones((2, 3))]), "with targets"),
-        (Dataset([np.ones((2, 3))], [np.zeros(2, int)]), "one target a sequence, the data has one a step"),
+        (Dataset([], []), "no sequence in it"),
+        (Dataset([np.ones((2, 3))]), "no target in it"),
+        (Dataset([np.ones((2, 3))], [np.zeros(2, int)]), "needs one a sequence, the data has one a step"),
         (Dataset([np.ones((2, 4))], [0]), "shape"),
         (Dataset([np.ones((2, 3))], [2]), "training targets: .* classes 0 to 1, got 2 to 2"),
     ]:
