@@ -33,11 +33,11 @@ class Bound:
             view = {p.name: self.params[prefix + p.name] for p in layer.step.params}
             self.loops[prefix] = prepare(layer, "infer", view, sizes, str(self.dtype))
 
-    def __call__(self, x, *, lengths=None, state=None):
+    def __call__(self, x, *, lengths=None, state=None, seed: int | None = None):
         """Outputs and final state, as of the network (see `Network.__call__`)."""
         batch = as_batch(self.net, self.dtype, x, lengths)
         batch.state = as_state(self.net, batch, state)
-        return infer(self.net, self.params, batch, self)
+        return infer(self.net, self.params, batch, self, seed)
 
     def __repr__(self) -> str:
         return f"<{self.net!r} bound to {self.params.flat.size} {self.dtype} numbers>"

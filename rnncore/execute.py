@@ -91,9 +91,9 @@ def _finish(net, params, pass_, rows, batch):
     return o if one else _spread_rows(net, pass_, o, batch)
 
 
-def infer(net, params, batch: Batch, packed=None):
+def infer(net, params, batch: Batch, packed=None, seed=None):
     """Outputs and final state of a call."""
-    pass_, _, rows, _ = _start(net, params, batch, False, None, packed)
+    pass_, _, rows, _ = _start(net, params, batch, False, seed, packed)
     return _finish(net, params, pass_, rows, batch), pass_.final
 
 

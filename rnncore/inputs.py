@@ -107,7 +107,7 @@ def _is_sequences(value) -> bool:
     return len(value) == 0 or all(isinstance(v, np.ndarray) or hasattr(v, "__array__") for v in value)
 
 
-def _numbers(value, what: str, tokens: bool) -> np.ndarray:
+def _numbers(value, what: str, tokens: bool, complex_too: bool = False) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError:
@@ -119,7 +119,7 @@ def _numbers(value, what: str, tokens: bool) -> np.ndarray:
             raise InputError(f"{what} must be integer tokens, got dtype {array.dtype}")
         return array
     if array.dtype.kind not in "fiub":
-        if array.dtype.kind == "c":
+        if array.dtype.kind == "c" and complex_too:
             return array
         raise InputError(f"{what} must be numbers, got dtype {array.dtype}")
     return array
@@ -136,7 +136,7 @@ def _from_arrays(net, dtype, given, lengths) -> Batch:
     shape: tuple[int, ...] = ()
     for name, value in given.items():
         tokens = isinstance(net.inputs, Tokens) and name == "x"
-        array = _numbers(value, f"input {name!r}", tokens)
+        array = _numbers(value, f"input {name!r}", tokens, dtype is None)
         features = net.sizes[name]
         want = "(batch, time)" if tokens else f"(batch, time, {features})"
         if array.ndim != (2 if tokens else 3) or (not tokens and array.shape[2] != features):
@@ -170,7 +170,7 @@ def _from_lists(net, dtype, given, lengths) -> Batch:
         features = net.sizes[name]
         parts = []
         for k, value in enumerate(values):
-            part = _numbers(value, f"sequence {k} of input {name!r}", tokens)
+            part = _numbers(value, f"sequence {k} of input {name!r}", tokens, dtype is None)
             want = "(time,)" if tokens else f"(time, {features})"
             if part.ndim != (1 if tokens else 2) or (not tokens and part.shape[1] != features):
                 raise InputError(f"sequence {k} of input {name!r} must have shape {want}, got {part.shape}")

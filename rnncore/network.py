@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from .combine import Arrangement, Block, as_block
-from .errors import InputError
+from .errors import InputError, LanguageError
 from .inputs import Batch, Tokens, as_batch, as_state
 from .lang.cell import Layer
+from .lang.graph import topological
 from .params import Params
 
 __all__ = ["Network"]
@@ -76,6 +77,8 @@ class Network:
             raise InputError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         if self.initial_state not in STARTS:
             raise InputError(f"initial_state must be one of {', '.join(STARTS)}, got {self.initial_state!r}")
+        if isinstance(self.inputs, Tokens):
+            _check_token_readers(self.block)
         self.loops  # noqa: B018  (sizes that do not fit are refused here)
         self.features  # noqa: B018  (merges and residuals that cannot be are refused here)
 
@@ -154,7 +157,7 @@ class Network:
         return shapes.to(device)
 
     # calls
-    def __call__(self, params: Params, x, *, lengths=None, state=None):
+    def __call__(self, params: Params, x, *, lengths=None, state=None, seed: int | None = None):
         """Inference: outputs and final state; nothing is kept.
 
         Parameters
@@ -165,6 +168,8 @@ class Network:
             0 to time; outputs past a length are zero, inputs past it are never read.
         state : mapping of str to (batch, size), optional
             Initial states; those not given start as the network says.
+        seed : int, optional
+            Drives dropout; None: no dropout.
 
         Returns
         -------
@@ -178,7 +183,7 @@ class Network:
         """
         from .execute import infer
 
-        return infer(self, params, self._batch(params, x, lengths, state))
+        return infer(self, params, self._batch(params, x, lengths, state), seed=seed)
 
     def forward(self, params: Params, x, *, lengths=None, state=None, seed: int | None = None):
         """As a call, and keeps on the tape what BPTT needs. `seed` drives dropout; None: no dropout.
@@ -344,6 +349,18 @@ class _Named:
 
     def __repr__(self) -> str:
         return repr(dict(self.items))
+
+
+def _check_token_readers(block: Block) -> None:
+    """Tokens have no values: a cell may only multiply them by matrices."""
+    for layer in block.readers():
+        for node in topological(layer.step.roots.values()):
+            for k, arg in enumerate(node.args):
+                if arg.op == "leaf" and arg.attrs == ("input", "x") and (node.op, k) != ("matmul", 1):
+                    raise LanguageError(
+                        f"cell {layer.cell.name!r} uses x outside an affine map, which tokens do not allow",
+                        *(node.origin or ()),
+                    )
 
 
 def _size(what: str, value) -> int:

@@ -154,7 +154,7 @@ class Pass:
             kept.extra["stages"].append(stage)
             if final:
                 return end, kept
-            if block.dropout and self.training and self.rng is not None:
+            if block.dropout and self.rng is not None:
                 keep = self.rng.random(to[0].shape) >= block.dropout
                 stage["mask"] = keep.astype(self.dtype) / self.dtype.type(1 - block.dropout)
                 to[0][...] *= stage["mask"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +15,20 @@ __all__ = ["Block", "Loop", "Chain", "Join", "Reverse", "loop", "chain", "join",
 Sizes = Mapping[str, int]
 
 
-class Block:
+class Block(ABC):
     """A map from sequences to sequences, with parameters and states under path prefixes."""
 
+    @abstractmethod
     def walk(self, prefix: str, sizes: Sizes) -> Iterator[tuple[str, Layer, dict[Any, int]]]:
         """Every loop as (path prefix, layer, numbers of its size symbols), in the order of execution."""
-        raise NotImplementedError
 
+    @abstractmethod
     def features(self, sizes: Sizes) -> int:
         """Size of the output at each step."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def readers(self) -> Iterator[Layer]:
+        """The layers that read the network's own ``x``."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ class Loop(Block):
 
     def walk(self, prefix, sizes):
         yield prefix, self.layer, sizes_of(self.layer, sizes)
+
+    def readers(self):
+        yield self.layer
 
     def features(self, sizes):
         step = self.layer.step
@@ -69,6 +77,9 @@ class Chain(Block):
         for k, block, read in self.stages(sizes):
             yield from block.walk(f"{prefix}{k}.", read)
 
+    def readers(self):
+        yield from self.blocks[0].readers()
+
     def features(self, sizes):
         for _, block, read in self.stages(sizes):
             out = block.features(read)
@@ -87,6 +98,10 @@ class Join(Block):
         for name, block in zip(self.names, self.blocks):
             yield from block.walk(f"{prefix}{name}.", sizes)
 
+    def readers(self):
+        for block in self.blocks:
+            yield from block.readers()
+
     def features(self, sizes):
         parts = [b.features(sizes) for b in self.blocks]
         if self.merge == "concat":
@@ -104,6 +119,9 @@ class Reverse(Block):
 
     def walk(self, prefix, sizes):
         yield from self.block.walk(prefix, sizes)
+
+    def readers(self):
+        yield from self.block.readers()
 
     def features(self, sizes):
         return self.block.features(sizes)

@@ -6,12 +6,13 @@ from . import functions as _functions
 from .cell import Cell, Layer, cell
 from .component import Bound, Component, initializer, loss, optimizer, schedule
 from .functions import *  # noqa: F403
+from .scorer import Scorer, scorer
 from .trace import Step, constant
 from .weights import Parameter, diag, identity, low_rank, mapped, scalar
 
 __all__ = [
     *_functions.__all__, "Bound", "Cell", "Component", "Layer", "Parameter", "Step", "cell", "constant", "diag",
-    "identity", "initializer", "loss", "low_rank", "mapped", "optimizer", "scalar", "schedule",
+    "identity", "initializer", "loss", "low_rank", "mapped", "optimizer", "scalar", "schedule", "scorer", "Scorer",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import linecache
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,7 +60,12 @@ class Component:
 
     @property
     def lineno(self) -> int:
-        return self.fn.__code__.co_firstlineno
+        """The line of ``def``, below its decorators."""
+        first = self.fn.__code__.co_firstlineno
+        for line in range(first, first + 20):
+            if linecache.getline(self.filename, line).lstrip().startswith(("def ", "lambda")):
+                return line
+        return first
 
     @property
     def summary(self) -> str:

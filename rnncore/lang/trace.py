@@ -30,7 +30,7 @@ from .graph import match as match_dims
 from .ops import as_node, as_number
 from .weights import Parameter, Weights
 
-__all__ = ["Step", "trace", "signature_of", "constant", "current_graph", "run_traced"]
+__all__ = ["Step", "trace", "signature_of", "constant", "current_graph", "resolve", "run_traced"]
 
 _ACTIVE: list[Graph] = []
 
@@ -152,7 +152,7 @@ def trace(fn: Callable, options: Mapping[str, Any], order: tuple[str, ...] | Non
     returned, origin = run_traced(graph, fn, weights, *positional, **keyword, **options)
     with pinned_origin(origin):
         roots, separate = _returned(fn, returned, graph, leaf, signature.states)
-    return _resolve(fn.__name__, graph, signature, weights, roots, dims, separate)
+    return resolve(fn.__name__, graph, signature, weights, roots, dims, separate)
 
 
 def run_traced(graph: Graph, fn: Callable, *args, **kwargs) -> tuple[Any, Origin]:
@@ -209,7 +209,7 @@ def _returned(fn, returned, graph, leaf, states) -> tuple[dict[str, Node], bool]
     return roots, separate
 
 
-def _resolve(name, graph, signature, weights, roots, dims, separate) -> Step:
+def resolve(name, graph, signature, weights, roots, dims, separate) -> Step:
     """Rewrite the traced graph with final parameter names and resolved sizes."""
     final = weights.final_names()
     leaf_names = {"|".join(map(str, key)): final[key] for key in weights.made}
