@@ -193,7 +193,8 @@ def _spread_last(dlast, lengths, time):
 def _prepare(net, params, x, lengths, state):
     """Inputs as float64 or complex128 arrays (tokens one-hot), lengths and initial states."""
     xs, lengths = net.as_padded(x, lengths)
-    kind = complex if any(np.iscomplexobj(a) for a in [*params.values(), *xs.values()]) else float
+    given = [*params.values(), *xs.values(), *(state or {}).values()]
+    kind = complex if any(np.iscomplexobj(a) for a in given) else float
     xs = {k: np.where(_mask(lengths, v), v, 0).astype(kind) for k, v in xs.items()}
     start = {}
     for path, shape in net.state_shapes.items():
