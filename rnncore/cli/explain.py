@@ -10,5 +10,5 @@ def explain(options: ExplainOptions) -> None:
     """Show what becomes of a cell: its equations, graph, plan and generated source."""
     import rnncore
 
-    layer = current().get("cell", options.cell)(options.units, **options.chosen)  # type: ignore[operator]
+    layer = current().get("cell", options.cell)(options.units, **options.chosen)
     print(rnncore.explain(layer))

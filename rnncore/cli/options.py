@@ -150,7 +150,7 @@ class TrainOptions(Targets):
         _training("--refit/--no-refit", help="Learn all data in a second run, or keep the first's best."),
     ] = True
     seed: Annotated[int, _training(min=0, metavar="N", help="The same seed, the same numbers.")] = 0
-    dtype: Annotated[str, _training(metavar="NAME", help="float32 or float64.")] = "float32"
+    dtype: Annotated[str, _training(metavar="NAME", help="Of all numbers: float32 or float64.")] = "float32"
     standardize: Annotated[
         bool,
         _training(

@@ -38,23 +38,23 @@ class Recipe:
         classes = self.data.classes is not None
         name = self.options.loss or current().defaults("command")["loss" if classes else "values-loss"]
         component = current().get("loss", name)
-        if (component.target == "class") != classes:  # type: ignore[attr-defined]
+        if (component.target == "class") != classes:
             kinds = ("classes", "values") if classes else ("values", "classes")
             raise InputError(
                 f"--loss {name} is for {kinds[1]}, but the targets of {self.data.source} are {kinds[0]}; "
                 "--values or --classes says how targets of a .csv are read"
             )
-        return component(**self.options.chosen("loss"))  # type: ignore[operator]
+        return component(**self.options.chosen("loss"))
 
     @cached_property
     def network(self) -> Network:
         """The network: layers of the cell, each put into the topology, stacked."""
         o, registry = self.options, current()
-        layer = registry.get("cell", o.cell)(o.units, **o.chosen("cell"))  # type: ignore[operator]
-        layer = registry.get("topology", o.topology)(layer, **o.chosen("topology"))  # type: ignore[operator]
+        layer = registry.get("cell", o.cell)(o.units, **o.chosen("cell"))
+        layer = registry.get("topology", o.topology)(layer, **o.chosen("topology"))
         if o.layers > 1:
             stack = registry.get("topology", registry.defaults("command")["stack"])
-            layer = stack(*[layer] * o.layers, **o.chosen("stack"))  # type: ignore[operator]
+            layer = stack(*[layer] * o.layers, **o.chosen("stack"))
         elif o.chosen("stack"):
             raise InputError("--option stack... needs --layers 2 or more")
         return Network(
@@ -78,7 +78,7 @@ class Recipe:
             raise InputError(f"--optimizer {o.optimizer} with {o.chosen('optimizer')}: {error}") from error
         settings = {
             "loss": self.loss, "optimizer": optimizer, "learning_rate": o.lr, "epochs": o.epochs,
-            "schedule": registry.get("schedule", o.schedule)(**o.chosen("schedule")),  # type: ignore[operator]
+            "schedule": registry.get("schedule", o.schedule)(**o.chosen("schedule")),
             "batch_size": o.batch, "clip_norm": None if isinstance(optimizer, LBFGS) else o.clip or None,
             "seed": o.seed, "dtype": o.dtype, "checkpoint": checkpoint if o.checkpoint else None,
             "checkpoint_epochs": o.checkpoint or 1, "progress": not o.quiet,

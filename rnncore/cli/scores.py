@@ -36,7 +36,7 @@ class Scores:
 def score(model: Model, data: Sequences) -> Scores:
     """Loss, with accuracy and confusions of classes, or the errors of values in the units of the file."""
     preparation, outputs = model.preparation, model.outputs(data)
-    loss = current().get("loss", preparation.loss["name"])(**preparation.loss["options"])  # type: ignore[operator]
+    loss = current().get("loss", preparation.loss["name"])(**preparation.loss["options"])
     found = evaluate(model.network, model.params, preparation.dataset(data), loss=loss)
     if preparation.classes is None:
         return Scores({"loss": found["loss"], **_errors(_end_to_end(preparation.restored(outputs)), data)})

@@ -116,5 +116,5 @@ def _write_report(options: TrainOptions, report: dict[str, Any], results: list[T
         for r in results
     ]  # fmt: skip
     packages = {name: version(name) for name in ("numpy", "numba")}
-    report["made with"] = {"python": sys.version.split()[0], "machine": platform.platform(), **packages}
+    report["made_with"] = {"python": sys.version.split()[0], "machine": platform.platform(), **packages}
     write_atomically(options.out / "report.json", json.dumps(report, indent=1).encode())
