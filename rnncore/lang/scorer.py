@@ -50,7 +50,7 @@ def scorer(fn: Callable) -> Scorer:
     ... def additive(w, q, k):
     ...     return dot(w.v, tanh(w.a(q, k)))
     >>> [p.name for p in additive.step().params]
-    ['v', 'W_qa', 'W_ka', 'b_a']
+    ['W_qa', 'W_ka', 'b_a', 'v']
     """
     made = Scorer(fn)
     _arguments(fn)

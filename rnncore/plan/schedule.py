@@ -254,7 +254,8 @@ class _Layout:
         hoisted, waves, post = self._products(slots)
         plan = Plan(self.name, self.reverse, self.roots, slots, self.columns, self.place, hoisted, waves, post,
                     self.ready, self.stores, self.sums, self.saved, self.history, self.states, self.inputs, outs)
-        every = [st.node for st in self.stores] + [slot.leaf for slot in slots]
+        every = [st.node for st in self.stores] + [n for slot in slots for n in (slot.leaf, *(t[2] for t in slot.terms))]
+        every += [n for total in self.sums for pair in total.pairs for n in pair]
         plan.names = author_names(topological(every))
         return plan
 
@@ -376,10 +377,15 @@ class _Layout:
         last = max([last] + [self._when(st.node)[0] for st in self.stores])
         waves = [[]]
         for wave in range(1, last + 1):
-            ready = lambda v, s, wave=wave: not _hoistable(v) and self._when(v)[0] + 1 == wave  # noqa: E731
+            ready = lambda v, s, wave=wave: not _hoistable(v) and self._wave(v, s, loop) == wave  # noqa: E731
             waves.append(self._grouped(loop, ready, first))
         post = self._grouped([s for s in slots if s.when == "post"], lambda v, s: True, {})
         return hoisted, waves, post
+
+    def _wave(self, operand: Node, slot: Slot, loop: list[Slot]) -> int:
+        """When a product runs: as soon as it can with other slots, else with the last product of its own slot."""
+        shared = any(v is operand for s in loop if s is not slot for _, _, v in s.terms)
+        return self._when(operand)[0] + 1 if shared else self._when(slot.leaf)[0]
 
     def _grouped(self, slots, wanted, first) -> list[Product]:
         """Slots that read the same operands, side by side in memory, share one product."""
