@@ -59,14 +59,18 @@ def rnncore_topologies() -> list[Component]:  # type: ignore[empty-body]
 
 @_hookspec
 def rnncore_scorers() -> list[Component]:  # type: ignore[empty-body]
-    """Scorers of attention: the score of a query against a key.
+    """Scorers of attention, made with ``rnncore.lang.scorer``: the score of a query against a key.
 
     Examples
     --------
     >>> from rnncore import hookimpl
+    >>> from rnncore.lang import dot, scorer
+    >>> @scorer
+    ... def product(w, q, k):
+    ...     return dot(q, k)
     >>> @hookimpl
     ... def rnncore_scorers():
-    ...     return []
+    ...     return [product]
     """
 
 
