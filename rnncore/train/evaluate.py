@@ -21,9 +21,7 @@ def weight_of(per_step: bool, lengths: np.ndarray) -> int:
     return int(lengths.sum()) if per_step else len(lengths)
 
 
-def evaluate(
-    network: Network, params: Params, data: Dataset, *, loss: Any, batch_size: int = 256
-) -> dict[str, float]:
+def evaluate(network: Network, params: Params, data: Dataset, *, loss: Any, batch_size: int = 256) -> dict[str, float]:
     """Mean loss over all targets and, where they are classes, accuracy.
 
     Parameters

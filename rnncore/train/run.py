@@ -182,7 +182,7 @@ class Run:
         self.state.stopped = "diverged"
         warnings.warn(
             f"training diverged in epoch {self.state.epoch + 1}, after {self.state.updates} updates: the "
-            "loss or its gradient is not finite; a lower learning rate, or clip_norm, may help",
+            "loss or its gradient is not finite; a lower learning rate or clip_norm may help, if the data has no NaN",
             RuntimeWarning,
             stacklevel=5,
         )
@@ -193,6 +193,8 @@ class Run:
         state, trainer, tally = self.state, self.trainer, self.state.tally
         state.epoch += 1
         record: dict[str, Any] = {"epoch": state.epoch, "loss": tally.loss / tally.weight}
+        self._clock()
+        speed = tally.sequences / tally.seconds
         if self.valid is not None:
             found = evaluate(self.network, self.params, self.valid, loss=trainer.loss)
             record |= {f"val_{name}": found[name] for name in ("loss", "accuracy") if name in found}
@@ -200,7 +202,7 @@ class Run:
         if self.optimization is not None:
             record["learning_rate"] = self.optimization.rate(state.updates - 1)
         record |= {"grad_norm": tally.norm / tally.batches, "seconds": tally.seconds}
-        record["sequences_per_second"] = tally.sequences / tally.seconds
+        record["sequences_per_second"] = speed
         state.tally = Tally()
         state.history.append(record)
         self.bar.epoch(record, trainer.epochs)

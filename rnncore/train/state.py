@@ -112,9 +112,7 @@ def load_checkpoint(path: str | os.PathLike, settings: Mapping[str, Any], size: 
         plain = json.loads(text["state"])
         slots = {name.removeprefix("slot."): a for name, a in arrays.items() if name.startswith("slot.")}
         tally, history = Tally(**plain.pop("tally")), History(plain.pop("history"))
-        state = RunState(
-            arrays["params"], slots=slots, best=arrays.get("best"), tally=tally, history=history, **plain
-        )
+        state = RunState(arrays["params"], slots=slots, best=arrays.get("best"), tally=tally, history=history, **plain)
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(f"{where}: a checkpoint of another version of rnncore ({error!r})") from error
     for name, value in json.loads(json.dumps(dict(settings))).items():

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -145,22 +146,20 @@ class Trainer:
     on_epoch: Callable[[dict], Any] | None = None
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "bucket", "checkpoint_epochs"):
-            _whole(name, getattr(self, name))
-        for name in ("patience", "checkpoint_updates"):
-            if getattr(self, name) is not None:
-                _whole(name, getattr(self, name))
+        set_ = object.__setattr__
+        for name in ("epochs", "batch_size", "bucket", "checkpoint_epochs", "patience", "checkpoint_updates"):
+            if getattr(self, name) is not None or name not in ("patience", "checkpoint_updates"):
+                set_(self, name, _whole(name, getattr(self, name), 1))
+        set_(self, "seed", _whole("seed", self.seed, 0))
         for name in ("learning_rate", "clip_norm", "clip_value"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
-                raise InputError(f"{name}: expected a number above 0, got {value!r}")
+            if getattr(self, name) is not None or name == "learning_rate":
+                set_(self, name, _positive(name, getattr(self, name)))
         if self.monitor not in (None, *MONITORS):
             raise InputError(f"monitor: expected one of {', '.join(MONITORS)}, got {self.monitor!r}")
         if self.keep not in (None, "best", "last"):
             raise InputError(f"keep: expected 'best' or 'last', got {self.keep!r}")
         if self.dtype not in ("float32", "float64"):
             raise InputError(f"dtype: expected 'float32' or 'float64', got {self.dtype!r}")
-        set_ = object.__setattr__
         set_(self, "loss", resolve("loss", self.loss))
         set_(self, "schedule", resolve("schedule", _unchanged if self.schedule is None else self.schedule))
         set_(self, "optimizer", _optimizer(self))
@@ -178,7 +177,8 @@ class Trainer:
         params : Params, optional
             To start from; they are copied. By default ``network.init(seed, dtype)``.
         resume : bool
-            Go on from `checkpoint` if that file is there, else start anew.
+            Go on from `checkpoint` if that file is there, else start anew. Settings and data must be those
+            of before; only `epochs` and `patience` may be others (a schedule then follows the new total).
 
         Returns
         -------
@@ -232,6 +232,13 @@ def _dataset(data: Any, per_step: bool) -> Dataset:
     return data
 
 
-def _whole(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name}: expected a whole number of at least 1, got {value!r}")
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InputError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def _positive(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
+        raise InputError(f"{name}: expected a number above 0, got {value!r}")
+    return float(value)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,7 @@ def test_a_checkpoint_of_other_data_is_refused(tmp_path, FakeNetwork, two_classe
         run(tmp_path, FakeNetwork, two_classes[::-1], resume=True)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the run is killed in a forked child")
 @pytest.mark.parametrize(("optimizer", "every", "seed"), [("adam", 1, 0), ("rmsprop", 3, 4), ("lbfgs", 0, 4)])
 def test_killed_at_any_moment_ends_bit_for_bit(tmp_path, optimizer, every, seed):
     broken, whole = tmp_path / "broken", tmp_path / "whole"

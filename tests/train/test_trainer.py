@@ -19,6 +19,9 @@ from rnncore.train import Dataset, Trainer
         ({"checkpoint_updates": -1}, "checkpoint_updates: expected"),
         ({"learning_rate": 0}, "learning_rate: expected a number above 0, got 0"),
         ({"learning_rate": float("nan")}, "learning_rate: expected"),
+        ({"learning_rate": None}, "learning_rate: expected"),
+        ({"epochs": None}, "epochs: expected"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0"),
         ({"clip_norm": -1.0}, "clip_norm: expected"),
         ({"clip_value": "1"}, "clip_value: expected"),
         ({"monitor": "accuracy"}, "monitor: expected one of loss, val_loss, val_accuracy, got 'accuracy'"),
@@ -80,6 +83,13 @@ def test_pairs_and_components_of_ones_own(FakeNetwork):
     x = [np.ones((n, 3)) for n in (1, 2, 3)]
     result = trainer(FakeNetwork(outputs=1), loss=squares, batch_size=2).fit((x, [1.0, 2.0, 3.0]))
     assert len(result.history) == 2 and result.stopped == "epochs"
+
+
+def test_numpy_s_numbers_are_numbers(FakeNetwork, two_classes, tmp_path):
+    sizes = {"batch_size": np.int64(8), "learning_rate": np.float32(0.5), "seed": np.uint8(3)}
+    result = trainer(FakeNetwork(), checkpoint=tmp_path / "c", **sizes).fit(two_classes)
+    plain = trainer(FakeNetwork(), batch_size=8, learning_rate=0.5, seed=3).fit(two_classes)
+    assert result.params == plain.params
 
 
 def test_results_belong_to_the_caller(FakeNetwork, two_classes):
