@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .combine.blocks import Block, Reverse
+from .combine.blocks import reads_backward
 from .cpu.run import prepare
 from .errors import InputError
 from .execute import infer
@@ -56,7 +56,7 @@ class Stream:
     """
 
     def __init__(self, net, params: Params, batch: int = 1, state=None):
-        if _reads_backward(net.block):
+        if reads_backward(net.block):
             raise InputError("a network that reads backward in time cannot stream: it needs the sequence's end first")
         if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
             raise InputError(f"batch must be a positive integer, got {batch!r}")
@@ -86,19 +86,11 @@ class Stream:
         -------
         y_t : ndarray, (batch, features)
         """
-        if isinstance(x_t, Mapping):
-            x = {k: np.asarray(v)[:, None] for k, v in x_t.items()}
-        else:
-            x_t = np.asarray(x_t)
-            if x_t.ndim < 1 or len(x_t) != self.batch:
-                raise InputError(f"a step of this stream needs {self.batch} sequences, got shape {x_t.shape}")
-            x = x_t[:, None]
+        steps = {k: np.asarray(v) for k, v in (x_t if isinstance(x_t, Mapping) else {"": x_t}).items()}
+        for step in steps.values():
+            if step.ndim < 1 or len(step) != self.batch:
+                raise InputError(f"a step of this stream needs {self.batch} sequences, got shape {step.shape}")
+        x = {k: step[:, None] for k, step in steps.items()}
         with self._lock:
-            y, self._state = self._run(x, state=self._state)
+            y, self._state = self._run(x if isinstance(x_t, Mapping) else x[""], state=self._state)
         return y[:, 0] if self._run.net.mode == "many-to-many" else y
-
-
-def _reads_backward(block: Block) -> bool:
-    if isinstance(block, Reverse):
-        return True
-    return any(_reads_backward(b) for b in getattr(block, "blocks", ()))

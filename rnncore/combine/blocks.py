@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import InputError
 from ..lang.cell import Layer, sizes_of
 
-__all__ = ["Block", "Loop", "Chain", "Join", "Reverse", "loop", "chain", "join", "reverse"]
+__all__ = ["Block", "Loop", "Chain", "Join", "Reverse", "loop", "chain", "join", "reverse", "reads_backward"]
 
 Sizes = Mapping[str, int]
 
@@ -165,3 +165,8 @@ def reverse(block) -> Reverse:
     from .topology import as_block
 
     return Reverse(as_block(block))
+
+
+def reads_backward(block: Block) -> bool:
+    """Whether a block needs the end of a sequence before its start."""
+    return isinstance(block, Reverse) or any(reads_backward(b) for b in getattr(block, "blocks", ()))

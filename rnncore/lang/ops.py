@@ -140,7 +140,7 @@ _ROWS = [
     Op("and", 2, np.logical_and, _none, boolean=True, conditions=2),
     Op("or", 2, np.logical_or, _none, boolean=True, conditions=2),
     Op("not", 1, np.logical_not, _none, boolean=True, conditions=1),
-    Op("stop", 1, lambda a: a, _none),
+    Op("stop", 1, _real, _none),
     Op("sum", 1, lambda a: np.sum(a, axis=-1),
        lambda g, n: (apply("spread", g, n.args[0]),), shape=_reduced, costly=True),
     Op("rmax", 1, _rmax, lambda g, n: (
