@@ -45,7 +45,9 @@ class Call:
         self.ints("starts", starts)
         self.ints("counts", layout.counts)
         self.ints("offsets", layout.offsets)
-        self.temporary("work", most * self.width(self.code.plan.columns))
+        work = most * self.width(self.code.plan.columns)
+        self.sizes["work_stride"] = work
+        self.temporary("work", work if self.code.plan.sums else work * parts)
         stride = 8 * (3 * batch + 6 * most) + 64
         self.sizes["list_stride"] = stride
         self.temporary("lists", stride * parts)

@@ -67,7 +67,13 @@ class Writer:
 
     # tables
     def pointer(self, name: str) -> str:
-        return self._entry(name, self.kernel.pointers, "p", "p_")
+        new = name not in self.kernel.pointers
+        variable = self._entry(name, self.kernel.pointers, "p", "p_")
+        if new and name == "work" and not self.plan.sums:
+            # Threads that do not meet at the end of a chunk have each a region of their own: rows of ragged
+            # batches move from chunk to chunk, and one thread may be a chunk ahead.
+            self.head.append(f"p_work += part * {self.size('work_stride')}")
+        return variable
 
     def size(self, name: str) -> str:
         return self._entry(name, self.kernel.sizes, "s", "s_")

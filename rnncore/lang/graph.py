@@ -57,11 +57,16 @@ def fail(message: str, origin: Origin | None = None) -> LanguageError:
     return LanguageError(message, *(origin or (None, None)))
 
 
+_UFUNCS = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "less": "lt", "less_equal": "le",
+    "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne",
+}  # fmt: skip
+
+
 class Arithmetic:
     """Operators of everything that stands for a value in a step."""
 
     __slots__ = ()
-    __array_ufunc__ = None  # NumPy hands its operators back to us
 
     def _op(self, name, *args):
         from .ops import apply
@@ -141,6 +146,13 @@ class Arithmetic:
         raise fail("a symbol is not a number: use the functions of rnncore.lang, not those of math or numpy")
 
     __int__ = __index__ = __float__
+
+    def __array_ufunc__(self, ufunc, method, *args, **kwargs):
+        """Operators between NumPy's numbers and symbols are ours; NumPy's functions are not."""
+        name = _UFUNCS.get(ufunc.__name__)
+        if name is None or method != "__call__" or kwargs:
+            raise fail(f"np.{ufunc.__name__} cannot take a symbol: use the functions of rnncore.lang")
+        return self._op(name, *args)
 
     def __array__(self, *args, **kwargs):
         raise fail("a symbol is not an array: use the functions of rnncore.lang, not those of numpy")
