@@ -9,12 +9,12 @@ from rnncore.cpu import run
 
 @pytest.mark.parametrize("which", ["infer", "forward"])
 def test_ragged_batches_over_many_chunks_are_the_same_for_any_number_of_threads(which, monkeypatch):
-    monkeypatch.setattr(run, "_FORWARD_BYTES", 1)
-    net = rn.Network(rn.cells.lstm(48), inputs=16)
+    monkeypatch.setattr(run, "_forward_rows", lambda *_: 20)  # a few steps: one step a chunk would hide it
+    net = rn.Network(rn.cells.lstm(96), inputs=16)
     params = net.init(seed=0)
     rng = np.random.default_rng(0)
-    lengths = rng.integers(0, 200, 31)
-    x = rng.standard_normal((31, 200, 16)).astype("float32")
+    lengths = np.array([400, 371, 263])  # two sequences in one thread, one in the other, which runs ahead
+    x = rng.standard_normal((3, 400, 16)).astype("float32")
     results = []
     for threads in ["1", "2", "3"] + ["2"] * 20:
         monkeypatch.setenv("RNNCORE_NUM_THREADS", threads)
