@@ -124,14 +124,14 @@ class Pass:
         scale = 1 / len(block.blocks) if block.merge == "mean" else 1
         if total is not None:
             _put(out, total * self.dtype.type(scale), self.lengths)
-        kept.extra = {"prefix": prefix, "sizes": sizes, "scale": scale}
+        kept.extra = {"prefix": prefix, "sizes": sizes, "scale": scale, "out": None if out is None else out[2]}
         if not last:
             return None, kept
         end = np.concatenate(ends, 1) if block.merge == "concat" else sum(ends) * self.dtype.type(scale)
         return end, kept
 
     def _chain(self, block: Chain, prefix, xs, rows, sizes, out, last):
-        kept = Kept(block, [], {"prefix": prefix, "stages": [], "rows": rows})
+        kept = Kept(block, [], {"prefix": prefix, "stages": [], "rows": rows, "out": None if out is None else out[2]})
         many = len(block.blocks)
         if len(xs) > 1:
             xs, rows = self._compact(xs, rows), self.ragged()
@@ -170,6 +170,8 @@ class Pass:
         block = kept.block
         if isinstance(block, Loop):
             return self._loop_back(kept, dy, dlast, want, grads, dfinal)
+        if dy is not None:  # in the order in which this block wrote its output
+            dy = (dy[0], dy[1], kept.extra["out"])
         if isinstance(block, Join):
             return self._join_back(kept, dy, dlast, want, grads, dfinal)
         assert isinstance(block, Chain)
@@ -212,10 +214,10 @@ class Pass:
             end, d = dlast, dy
             if block.merge == "concat":
                 end = None if dlast is None else np.ascontiguousarray(dlast[:, column : column + width])
-                d = None if dy is None else (dy[0], dy[1] + column, *dy[2:])
+                d = None if dy is None else (dy[0], dy[1] + column, dy[2])
                 column += width
             elif dy is not None:
-                d = (dy[3](scale), 0, self.ragged()) if len(dy) > 3 else self._ragged_dy(dy, width, scale)
+                d = self._ragged_dy(dy, width, scale)
             if block.merge != "concat" and dlast is not None:
                 end = dlast * scale
             for name, dx in self.back(part, d, end, want, grads, dfinal).items():
