@@ -1,7 +1,8 @@
-"""Published cells that strain the language: written as any user would, equations as in their papers."""
+"""Cells of the tests: everyday ones, and published ones that strain the language, as any user would write them."""
 
 import numpy as np
 
+from rnncore.combine import chain, join, reverse, topology
 from rnncore.lang import (
     abs,
     cell,
@@ -31,6 +32,41 @@ from rnncore.lang import (
     tanh,
     where,
 )
+
+
+@cell
+def simple(w, x, h, *, activation="tanh"):
+    """The plain recurrent network. Elman 1990."""
+    return {"tanh": tanh, "relu": relu}[activation](w.h(x, h))
+
+
+@cell
+def gated(w, x, h, *, after=False):
+    """A gated recurrent unit, with two products that depend on one another in a step. Cho et al. 2014."""
+    z = sigmoid(w.z(x, h))
+    r = sigmoid(w.r(x, h))
+    n = tanh(w.n(x) + r * w.n(h)) if after else tanh(w.n(x, h=r * h))
+    return (1 - z) * h + z * n
+
+
+@cell
+def memory(w, x, h, c):
+    """Long short-term memory. Hochreiter and Schmidhuber 1997."""
+    i, f, o = sigmoid(w.i(x, h)), sigmoid(w.f(x, h, bias=1.0)), sigmoid(w.o(x, h))
+    c = f * c + i * tanh(w.g(x, h))
+    return o * tanh(c), c
+
+
+@topology
+def stacked(*layers, dropout=0.0, residual=False):
+    """Layers over one another."""
+    return chain(*layers, dropout=dropout, residual=residual)
+
+
+@topology
+def both_ways(layer, *, merge="concat"):
+    """A layer in each direction of time."""
+    return join(merge, forward=layer, backward=reverse(layer))
 
 
 @cell
@@ -173,10 +209,12 @@ def piecewise(w, x, h):
     return tanh(0.3 * relu(up) + 0.2 * s + (1 + b**2) ** -1 - (2 + abs(h)) ** 1.5)
 
 
-CELLS = {
+PLAIN = {"simple": simple, "gated": gated, "memory": memory}
+STRESS = {
     "rhn": rhn, "lem": lem, "slstm": slstm, "lstmp": lstmp, "ln_lstm": ln_lstm, "antisymmetric": antisymmetric,
     "indrnn": indrnn, "gru_d": gru_d, "fastgrnn": fastgrnn, "cornn": cornn, "state_space": state_space,
     "elapsed": elapsed, "dale": dale, "focused": focused, "piecewise": piecewise,
 }  # fmt: skip
+CELLS = PLAIN | STRESS
 INPUTS = {"gru_d": {"x": 3, "m": 3, "dt": 3}, "elapsed": {"x": 3, "dt": 1}}
 UNITS = {"dale": 5}

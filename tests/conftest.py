@@ -1,0 +1,34 @@
+"""Hypothesis profile, the stress cells as an importable module, and the registry put back after a test."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import rnncore.registry as registry
+
+# the first example compiles kernels: a deadline would measure that
+settings.register_profile("rnncore", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("rnncore")
+
+
+def _load_stress():
+    path = Path(__file__).with_name("stress.py")
+    spec = importlib.util.spec_from_file_location("stress", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["stress"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+if "stress" not in sys.modules:
+    _load_stress()
+
+
+@pytest.fixture
+def own_registry(monkeypatch):
+    """The registry of this process, put back afterwards."""
+    monkeypatch.setattr(registry, "_current", registry.current())
+    return registry
