@@ -103,7 +103,7 @@ def rnncore_optimizers() -> list[Component]:  # type: ignore[empty-body]
     >>> from rnncore.lang import optimizer
     >>> @optimizer
     ... def sign_descent(p, g, t, lr):
-    ...     return p - lr * np.sign(g), ()
+    ...     return (p - lr * np.sign(g),)
     >>> @hookimpl
     ... def rnncore_optimizers():
     ...     return [sign_descent]

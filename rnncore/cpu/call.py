@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from .layout import Layout, Rows
-from .loop import Compiled, LoopWeights, functions
-from .machine import host
-from .memory import Buffer, address_of, take
+from .loop import Compiled, LoopWeights, Packing, functions
+from .memory import address_of, take
 from .pool import run_parts
 
 __all__ = ["Prepared", "Call"]
@@ -23,64 +22,59 @@ class Prepared:
 
     code: Compiled
     weights: LoopWeights
-    sizes: Mapping[Any, int]
+    packing: Packing
 
 
 class Call:
     """The tables of one kernel call."""
 
-    def __init__(self, prepared: Prepared, layout: Layout, limit: int, parts: int):
-        self.code, self.layout, self.parts = prepared.code, layout, parts
-        self.kernel, self.sizes_of = prepared.code.kernel, prepared.sizes
-        self.item = 4 if self.code.dtype == "float32" else 8
-        self.addresses = dict(prepared.weights.addresses)
+    def __init__(self, prepared: Prepared, layout: Layout, limit: int, parts: int, carried: Mapping[str, int]):
+        """`carried` names further working memory and its bytes (zeroed)."""
+        self.code, self.layout, self.parts, self.packing = prepared.code, layout, parts, prepared.packing
+        self.kernel = prepared.code.kernel
         self.constants = prepared.weights.constants
         self.held: list[Any] = [prepared]
-        self.scratch: list[Buffer] = []
         starts, most = layout.starts(max(limit, 1))
-        batch = layout.batch
-        self.sizes = {"chunks": len(starts) - 1, "batch": batch, "list_rows": most, "step": 1, "step_y": 1}
-        for k, dim in enumerate(self.kernel.dims):
-            self.sizes[f"n{k}"] = dim if isinstance(dim, int) else self.sizes_of[dim]
-        self.ints("starts", starts)
-        self.ints("counts", layout.counts)
-        self.ints("offsets", layout.offsets)
-        work = most * self.width(self.code.plan.columns)
-        self.sizes["work_stride"] = work
-        self.temporary("work", work if self.code.plan.sums else work * parts)
-        stride = 8 * (3 * batch + 6 * most) + 64
-        self.sizes["list_stride"] = stride
-        self.temporary("lists", stride * parts)
-        self.sizes["scratch_stride"] = most * 16 * self.item + 64
-        self.temporary("scratch", (most * 16 * self.item + 64) * parts)
-        self.ints("sync", np.zeros(16, np.int64))
+        batch, item = layout.batch, self.packing.item
+        work = most * self.packing.work_width
+        list_stride, scratch_stride = 8 * (3 * batch + 6 * most) + 64, most * 16 * item + 64
+        self.sizes = {
+            "chunks": len(starts) - 1, "batch": batch, "list_rows": most, "step": 1, "step_y": 1,
+            "work_stride": work, "list_stride": list_stride, "scratch_stride": scratch_stride,
+        } | self.packing.counts  # fmt: skip
         table = functions(self.code.dtype)
-        for name in ("gemm", "outer", "colsum", "barrier"):
-            self.addresses[f"fn.{name}"] = table[name]
+        self.addresses = {f"fn.{name}": address for name, address in table.items()}
+        self.addresses |= prepared.weights.addresses
+        self.addresses["starts"] = address_of(starts)
+        self.addresses |= layout.addresses
         self.inputs_as(table["gemm"], table["outer"])
+        wanted = {"sync": 128, **carried, "lists": list_stride * parts, "scratch": scratch_stride * parts}
+        wanted["work"] = work if self.code.plan.sums else work * parts
+        self._memory(wanted, zeroed=1 + len(carried))
+
+    def _memory(self, wanted: Mapping[str, int], zeroed: int) -> None:
+        """All working memory in one piece; the first `zeroed` parts start as zeros."""
+        sizes = [-(-n // 64) * 64 for n in wanted.values()]
+        self.buffer = take(sum(sizes))
+        self.buffer.array((sum(sizes[:zeroed]),), np.uint8)[:] = 0
+        at = self.buffer.address
+        for name, n in zip(wanted, sizes):
+            self.addresses[name] = at
+            at += n
+
+    def carried_array(self, name: str, rows: int, row_bytes: int) -> np.ndarray:
+        """Working memory `name` as (rows, padded size)."""
+        first = self.addresses[name] - self.buffer.address + self.buffer.offset
+        raw = self.buffer.raw[first : first + rows * row_bytes]
+        return raw.view(self.code.dtype).reshape(rows, row_bytes // self.packing.item)
 
     def inputs_as(self, gemm: int, outer: int) -> None:
+        """The functions that multiply inputs, and sum their weights' gradient."""
         self.addresses["fn.gemm.in"], self.addresses["fn.outer.in"] = gemm, outer
 
-    def width(self, columns: Mapping[str, Any]) -> int:
-        """Bytes of a row of padded columns."""
-        return sum(self.padded(d) for d in columns.values())
-
-    def padded(self, dim) -> int:
-        count = host().lanes(self.code.dtype)
-        n = dim if isinstance(dim, int) else self.sizes_of[dim]
-        return -(-n // count) * count * self.item
-
     def ints(self, name: str, array: np.ndarray) -> None:
-        array = np.ascontiguousarray(array, np.int64)
         self.held.append(array)
         self.addresses[name] = address_of(array)
-
-    def temporary(self, name: str, nbytes: int) -> Buffer:
-        buffer = take(nbytes)
-        self.scratch.append(buffer)
-        self.addresses[name] = buffer.address
-        return buffer
 
     def rows(self, name: str, rows: Rows) -> None:
         self.ints(f"base.{name}", rows.base[self.layout.order])
@@ -100,5 +94,4 @@ class Call:
 
     def release(self) -> None:
         """Give the working memory back."""
-        for buffer in self.scratch:
-            buffer.give_back()
+        self.buffer.give_back()

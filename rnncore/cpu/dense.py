@@ -23,6 +23,11 @@ def _call(dtype: str, name: str):
     return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 16)(functions(dtype)[name])
 
 
+@lru_cache(maxsize=64)
+def _positions(n: int) -> np.ndarray:
+    return np.arange(n, dtype=np.int64)
+
+
 def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: int, start: np.ndarray) -> np.ndarray:
     """rows @ M + start, where M is `w` read with strides `by_k` and `by_n`."""
     dtype = str(rows.dtype)
@@ -34,7 +39,7 @@ def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: i
     origin = np.zeros(wide, dtype)
     origin[:n] = start
     out = np.empty((len(rows), n), dtype)
-    index = np.arange(len(rows), dtype=np.int64)
+    index = _positions(len(rows))
     gemm = _call(dtype, "gemm")
     a, i, p, c, s = (address_of(v) for v in (rows, index, packed, out, origin))
 
@@ -61,7 +66,7 @@ def affine_backward(d: np.ndarray, rows: np.ndarray, v: np.ndarray, dv: np.ndarr
     dtype = str(d.dtype)
     n, k = v.shape
     if len(d):
-        index = np.arange(len(d), dtype=np.int64)
+        index = _positions(len(d))
         scratch = np.empty(len(d) * 16 + 16, dtype)
         outer, colsum = _call(dtype, "outer"), _call(dtype, "colsum")
         a, i, b, s = (address_of(x) for x in (d, index, rows, scratch))

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from .memory import address_of
+
 __all__ = ["Layout", "Rows", "layout_of"]
 
 
@@ -21,6 +23,10 @@ class Layout:
     sorted_lengths: np.ndarray
     identity: bool
     chunks: dict[int, tuple[np.ndarray, int]] = field(default_factory=dict)
+    addresses: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.addresses = {"counts": address_of(self.counts), "offsets": address_of(self.offsets)}
 
     @property
     def batch(self) -> int:

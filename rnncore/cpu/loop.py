@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from .memory import Buffer, address_of, take
 from .store import load_module
 
 __all__ = [
-    "Compiled", "LoopWeights", "Packing", "call_values", "compiled", "direct_gradients", "functions", "pack_weights",
-    "packing_of", "parameter_gradients", "plan_of",
+    "Compiled", "LoopWeights", "Packing", "call_values", "compiled", "direct_gradients", "functions", "packing_of",
+    "parameter_gradients", "parameter_offsets", "plan_of",
 ]  # fmt: skip
 
 
@@ -103,17 +104,16 @@ def compiled(step: Step, which: str, dtype: str) -> Compiled:
 
 
 @lru_cache(maxsize=512)
-def _boundary(step: Step) -> tuple[tuple[Node, ...], Program | None]:
-    """Call-level nodes that the step reads, and how to compute those that are not parameters themselves."""
-    nodes = tuple(boundary_of(step))
-    computed = {str(n.id): n for n in nodes if n.op != "leaf"}
-    return nodes, Program(computed) if computed else None
+def _boundary(step: Step) -> Program | None:
+    """How to compute the call-level nodes that the step reads and that are no parameters themselves."""
+    computed = {str(n.id): n for n in boundary_of(step) if n.op != "leaf"}
+    return Program(computed) if computed else None
 
 
 def call_values(step: Step, params: Mapping[str, np.ndarray], sizes: Mapping[Any, int], dtype: str):
-    """Values of the call-level nodes that the step reads, by node id; C-contiguous."""
-    nodes, program = _boundary(step)
-    values = {n.id: params[n.attrs[1]] for n in nodes if n.op == "leaf"}
+    """Values of the call-level nodes that the step reads and that are no parameters themselves, by node id."""
+    program = _boundary(step)
+    values: dict[int, np.ndarray] = {}
     if program is not None:
         leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
         leaves |= {("param", p.name): params[p.name] for p in step.params}
@@ -138,9 +138,11 @@ class LoopWeights:
 class Packing:
     """Where every matrix, bias and vector of a kernel goes: a table, made once for given sizes."""
 
-    def __init__(self, code: Compiled, sizes: Mapping[Any, int]):
+    def __init__(self, code: Compiled, step: Step, sizes: Mapping[Any, int]):
         self.count, self.item = host().lanes(code.dtype), np.dtype(code.dtype).itemsize
         self.sizes, self.dtype = sizes, code.dtype
+        self.first = step.params[0].name if step.params else None
+        self.offsets = parameter_offsets(step, sizes, self.item)
         self.rows: list[tuple[int, ...]] = []
         self.nodes: list[Node] = []
         self.places: dict[str, int] = {}
@@ -157,9 +159,23 @@ class Packing:
         for k, node in enumerate(kernel.constants):
             self.constants[k] = node.value if node.op == "const" else sizes[node.attrs[0]]
         self.table = np.array(self.rows, np.int64).reshape(-1, 10)
+        for k, node in enumerate(self.nodes):
+            self.table[k, 0] = self.offsets[node.attrs[1]] if node.op == "leaf" else 0
+        self.computed = [(k, node.id) for k, node in enumerate(self.nodes) if node.op != "leaf"]
+        self.counts = {f"n{k}": d if isinstance(d, int) else sizes[d] for k, d in enumerate(kernel.dims)}
+        self.work_width = self.width(code.plan.columns)
+        self.saved_width = self.width(code.plan.saved)
 
     def pad(self, n: int) -> int:
         return -(-n // self.count) * self.count
+
+    def row_bytes(self, dim) -> int:
+        """Bytes of a padded row of a size symbol."""
+        return self.pad(dim if isinstance(dim, int) else self.sizes[dim]) * self.item
+
+    def width(self, columns: Mapping[str, Any]) -> int:
+        """Bytes of a row of padded columns."""
+        return sum(self.row_bytes(d) for d in columns.values())
 
     def _reserve(self, name: str, numbers: int) -> int:
         at = self.places[name] = self.bytes
@@ -195,11 +211,13 @@ class Packing:
                 self._row(slot.bias, start, 0, self.item, 1, n, 0, n0, 1, total_n)
             n0 += self.pad(n)
 
-    def __call__(self, values: Mapping[int, np.ndarray]) -> LoopWeights:
-        """Pack; padding is zero."""
+    def __call__(self, params: Mapping[str, np.ndarray], values: Mapping[int, np.ndarray]) -> LoopWeights:
+        """Pack; padding is zero. `params` are views of one vector in the step's order (see `Params`)."""
         table = self.table.copy()
-        for k, node in enumerate(self.nodes):
-            table[k, 0] = address_of(values[node.id])
+        if self.first is not None:
+            table[:, 0] += address_of(params[self.first])
+        for k, node in self.computed:
+            table[k, 0] = address_of(values[node])
         memory = take(self.bytes)
         memory.raw[:] = 0
         _pack_function(self.dtype)(address_of(table), len(table), memory.address, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -210,20 +228,24 @@ class Packing:
 _packings: dict[tuple, Packing] = {}
 
 
-def packing_of(code: Compiled, sizes: Mapping[Any, int]) -> Packing:
+def parameter_offsets(step: Step, sizes: Mapping[Any, int], item: int) -> dict[str, int]:
+    """Bytes from a layer's first parameter to each of them: a layer's parameters lie side by side."""
+    offsets, at = {}, 0
+    for p in step.params:
+        offsets[p.name] = at
+        at += prod(sizes[d] for d in p.shape) * item
+    return offsets
+
+
+def packing_of(code: Compiled, step: Step, sizes: Mapping[Any, int]) -> Packing:
     """The packing table of a kernel for given sizes, kept."""
     key = (code, tuple(sizes.items()))
     found = _packings.get(key)
     if found is None:
         if len(_packings) > 256:
             _packings.clear()
-        found = _packings[key] = Packing(code, sizes)
+        found = _packings[key] = Packing(code, step, sizes)
     return found
-
-
-def pack_weights(code: Compiled, values: Mapping[int, np.ndarray], sizes: Mapping[Any, int]) -> LoopWeights:
-    """Lay out call-level values as a kernel reads them."""
-    return packing_of(code, sizes)(values)
 
 
 @lru_cache(maxsize=4)
@@ -254,5 +276,5 @@ def parameter_gradients(step: Step, params, sizes, sums: Mapping[str, np.ndarray
         return {}
     leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
     leaves |= {("param", p.name): params[p.name] for p in step.params}
-    leaves |= {("grad", name): sums[name] for name in adjoint_of(step).boundary}
+    leaves |= {("grad", name): sums[name] for name in sums}
     return program(leaves, sizes)

@@ -13,7 +13,7 @@ from ..lang.cell import Layer
 from ..plan.adjoint import adjoint_of
 from .call import Call, Prepared
 from .layout import Layout, Rows
-from .loop import call_values, compiled, direct_gradients, functions, pack_weights, parameter_gradients
+from .loop import call_values, compiled, direct_gradients, functions, packing_of, parameter_gradients
 from .memory import Buffer, address_of, take
 from .pool import available_parts
 
@@ -47,7 +47,8 @@ class LoopTape:
 def prepare(layer: Layer, which: str, params: Mapping[str, np.ndarray], sizes, dtype: str) -> Prepared:
     """Kernel and packed weights of a layer; `which` is ``"infer"``, ``"forward"`` or ``"backward"``."""
     code = compiled(layer.step, which, dtype)
-    return Prepared(code, pack_weights(code, call_values(layer.step, params, sizes, dtype), sizes), sizes)
+    packing = packing_of(code, layer.step, sizes)
+    return Prepared(code, packing(params, call_values(layer.step, params, sizes, dtype)), packing)
 
 
 def _parts(layer: Layer, sizes, layout: Layout, factor: float) -> int:
@@ -87,13 +88,14 @@ def loop_forward(
     code = prepared.code
     plan, dtype, step = code.plan, np.dtype(code.dtype), layer.step
     parts = _parts(layer, sizes, layout, 1.0)
-    call = Call(prepared, layout, _forward_rows(plan, sizes, dtype, parts), parts)
+    packing = prepared.packing
+    call = Call(prepared, layout, _forward_rows(packing.work_width, parts), parts, {})
     kept: dict[str, Buffer] = {}
     arrays: dict[str, np.ndarray] = {}
     for s in step.states:
         full = s in plan.history
         n_rows = layout.batch + layout.rows if full else 2 * layout.batch
-        width = call.padded(step.dims[s])
+        width = packing.row_bytes(step.dims[s])
         buffer = take(n_rows * width)
         kept[f"state.{s}"] = buffer
         call.addresses[f"state.{s}"] = buffer.address
@@ -102,7 +104,7 @@ def loop_forward(
         size = sizes[step.dims[s]]
         array[: layout.batch, :size] = 0 if given is None else given if layout.identity else given[layout.order]
     if training:
-        kept["saved"] = take(layout.rows * call.width(plan.saved))
+        kept["saved"] = take(layout.rows * packing.saved_width)
         call.addresses["saved"] = kept["saved"].address
     for name in step.inputs:
         call.sequence(f"in.{name}", xs[name])
@@ -130,8 +132,7 @@ def loop_forward(
     return final, tape
 
 
-def _forward_rows(plan, sizes, dtype, parts: int) -> int:
-    width = sum((d if isinstance(d, int) else sizes[d]) for d in plan.columns.values()) * dtype.itemsize
+def _forward_rows(width: int, parts: int) -> int:
     return max(1, _FORWARD_BYTES * parts // max(width, 1))
 
 
@@ -173,8 +174,10 @@ def loop_backward(
     layer, sizes, layout = tape.layer, tape.sizes, tape.layout
     step, dtype = layer.step, tape.dtype
     prepared = prepare(layer, "backward", params, sizes, str(dtype))
-    plan = prepared.code.plan
-    call = Call(prepared, layout, _BACKWARD_ROWS, _parts(layer, sizes, layout, 2.0))
+    plan, packing = prepared.code.plan, prepared.packing
+    widths = {s: packing.row_bytes(step.dims[s]) for s in step.states}
+    carries = {f"adj.{s}": 2 * layout.batch * width for s, width in widths.items()}
+    call = Call(prepared, layout, _BACKWARD_ROWS, _parts(layer, sizes, layout, 2.0), carries)
     for name, buffer in tape.buffers.items():
         call.addresses[name] = buffer.address
     for name in step.inputs:
@@ -189,9 +192,7 @@ def loop_backward(
     carried = {}
     for s in step.states:
         size = sizes[step.dims[s]]
-        buffer = call.temporary(f"adj.{s}", 2 * layout.batch * call.padded(step.dims[s]))
-        array = buffer.array((2 * layout.batch, call.padded(step.dims[s]) // dtype.itemsize), dtype)
-        array[:] = 0
+        array = call.carried_array(f"adj.{s}", 2 * layout.batch, widths[s])
         if s in dfinal:
             at = (layout.sorted_lengths % 2) * layout.batch + np.arange(layout.batch)
             array[at, :size] = dfinal[s][layout.order]
@@ -228,12 +229,13 @@ def loop_backward(
 def _sums(call: Call, plan, step, sizes, grads, dtype) -> dict[str, np.ndarray]:
     """Arrays that gradients of call-level values are summed in: the parameters' own where they are parameters."""
     boundary, direct = adjoint_of(step).boundary, direct_gradients(step)
-    sums = {}
+    offsets, sums = call.packing.offsets, {}
+    first = address_of(grads[call.packing.first]) if call.packing.first else 0
     for total in plan.sums:
         if total.name in direct:
-            array = grads[total.name]
-        else:
-            array = np.zeros([sizes[d] for d in boundary[total.name].shape], dtype)
+            call.addresses[f"sum.{total.name}"] = first + offsets[total.name]
+            continue
+        array = np.zeros([sizes[d] for d in boundary[total.name].shape], dtype)
         sums[total.name] = array
         call.held.append(array)
         call.addresses[f"sum.{total.name}"] = address_of(array)

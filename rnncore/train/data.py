@@ -168,15 +168,11 @@ class Dataset:
         InputError
             If one of the two would be empty.
         """
-        count = round(len(self) * fraction)
-        if not 0 < count < len(self):
-            raise InputError(f"a fraction of {fraction} of {len(self)} sequences leaves one part empty")
-        order = np.random.default_rng(seed).permutation(len(self))
+        from ..data.sequences import held_out
+
         target = self._target
-        if isinstance(target, np.ndarray) and target.ndim == 1 and target.dtype.kind in "iu":
-            order = order[np.argsort(target[order], kind="stable")]
-        held = np.zeros(len(self), bool)
-        held[order[((np.arange(count) + 0.5) * len(self) / count).astype(int)]] = True
+        classes = isinstance(target, np.ndarray) and target.ndim == 1 and target.dtype.kind in "iu"
+        held = held_out(len(self), fraction, seed, target if classes else None)
         return self[np.flatnonzero(~held)], self[np.flatnonzero(held)]
 
     def cast(self, dtype: Any, *, values: bool) -> Dataset:
