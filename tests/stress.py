@@ -174,7 +174,7 @@ def state_space(w, x, re, im, *, outputs=4):
 
 @cell
 def elapsed(w, x, h, *, dt):
-    """A leaky unit that forgets with the time elapsed: dt is one number a step (Neil et al. 2016; Hasani et al. 2022)."""
+    """A leaky unit that forgets with the time elapsed: dt is one number a step. After Hasani et al. 2022 (CfC)."""
     gone = exp(-scalar(dt) * softplus(w.tau))
     return gone * h + (1 - gone) * tanh(w.h(x, h))
 
@@ -195,8 +195,9 @@ def focused(w, x, h, memory):
     limit = maximum(norm(memory), 1.0)
     level = sigmoid(dot(w.v, h) + mean(a) + scalar(w.s))
     memory = (1 - share) * memory + share * tanh(w.g(x, h)) * level
-    best = max(memory)
-    return tanh(w.o(x, r=memory / limit) + where(memory >= best, 0.5, 0.0) * best) + 0.1 * sum(a * a) / (1 + sum(a * a)), memory
+    best, power = max(memory), sum(a * a)
+    h = tanh(w.o(x, r=memory / limit) + where(memory >= best, 0.5, 0.0) * best)
+    return h + 0.1 * power / (1 + power), memory
 
 
 @cell

@@ -18,6 +18,7 @@ TOPOLOGY_OPTIONS = {
     "bidirectional": [{}, {"merge": "sum"}, {"merge": "mean"}],
     "deep": [{}, {"residual": True}, {"dropout": 0.4}],
 }
+FINAL = {"mode": "many-to-one", "outputs": 3, "initial_state": "learned"}
 LAYERS_ONLY = ("elman",)  # topologies that take no other topology
 SMALLEST = {"ln_lstm": 7}  # normalising one or two units leaves a sign: gradients are what cancellation leaves
 SIZES = (1, 2, 7, 16, 17, 31)
@@ -85,11 +86,11 @@ def test_a_registered_component_is_described(name, check, own_registry):
     rn.register(stress)
     make = CELLS.get(name) or TOPOLOGIES[name]
     check(network(make))
-    check(network(make, mode="many-to-one", outputs=2, initial_state="learned"))
+    check(network(make, **FINAL))
 
 
 @pytest.mark.parametrize("check", [testing.check_kernel, *LAWS], ids=lambda c: c.__name__)
-@pytest.mark.parametrize("options", [{}, {"mode": "many-to-one", "outputs": 3, "initial_state": "learned"}], ids=["y", "o"])
+@pytest.mark.parametrize("options", [{}, FINAL], ids=["many-to-many", "many-to-one"])
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_a_registered_topology_obeys(topology, options, check):
     check(network(TOPOLOGIES[topology], 5, **options))
@@ -141,7 +142,7 @@ def test_a_stress_cell_in_two_directions_and_two_layers(name):
     layer = stress.CELLS[name](6)
     inputs = stress.INPUTS.get(name, 6)
     twice = stress.stacked(stress.both_ways(layer, merge="sum"), layer) if name != "gru_d" else stress.both_ways(layer)
-    for options in ({}, {"mode": "many-to-one", "initial_state": "learned", "outputs": 2}):
+    for options in ({}, FINAL):
         net = rn.Network(twice, inputs=inputs, **options)
         testing.check_kernel(net)
         testing.check_gradients(net)
