@@ -1,6 +1,7 @@
 """Blocks that topologies are made of. `Loop` is the only one that recurs."""
 
-from .blocks import Block, Chain, Join, Loop, Reverse, chain, join, loop, reverse
+from .blocks import Block, Chain, Join, Loop, Reverse
+from .build import chain, join, loop, reverse
 from .topology import Arrangement, Topology, as_block, topology
 
 __all__ = [

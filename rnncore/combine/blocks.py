@@ -1,4 +1,4 @@
-"""The combinators: a loop over time, blocks after one another, blocks beside one another, time reversed."""
+"""The blocks: a loop over time, blocks after one another, blocks beside one another, time reversed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import InputError
 from ..lang.cell import Layer, sizes_of
 
-__all__ = ["Block", "Loop", "Chain", "Join", "Reverse", "loop", "chain", "join", "reverse", "reads_backward"]
+__all__ = ["Block", "Loop", "Chain", "Join", "Reverse", "reads_backward"]
 
 Sizes = Mapping[str, int]
 
@@ -125,46 +125,6 @@ class Reverse(Block):
 
     def features(self, sizes):
         return self.block.features(sizes)
-
-
-def loop(layer: Layer) -> Loop:
-    """A layer's step repeated over time."""
-    if not isinstance(layer, Layer):
-        raise InputError(f"a loop needs a layer such as a cell called with its units, got {type(layer).__name__}")
-    return Loop(layer)
-
-
-def chain(*blocks, dropout: float = 0.0, residual: bool = False) -> Chain:
-    """Blocks one after another.
-
-    Raises
-    ------
-    InputError
-        No block is given, or `dropout` is outside [0, 1).
-    """
-    from .topology import as_block
-
-    if not blocks:
-        raise InputError("a chain needs at least one block, got none")
-    if not 0 <= dropout < 1:
-        raise InputError(f"dropout must lie in [0, 1), got {dropout!r}")
-    return Chain(tuple(as_block(b) for b in blocks), float(dropout), bool(residual))
-
-
-def join(merge: str = "concat", **blocks) -> Join:
-    """Named blocks beside one another, reading the same sequence."""
-    from .topology import as_block
-
-    if merge not in ("concat", "sum", "mean"):
-        raise InputError(f"merge must be 'concat', 'sum' or 'mean', got {merge!r}")
-    return Join(tuple(blocks), tuple(as_block(b) for b in blocks.values()), merge)
-
-
-def reverse(block) -> Reverse:
-    """A block that runs against time, within each sequence's own length."""
-    from .topology import as_block
-
-    return Reverse(as_block(block))
 
 
 def reads_backward(block: Block) -> bool:

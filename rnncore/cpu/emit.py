@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..lang.ops import OPS
-from ..plan.schedule import Plan, Product
+from ..plan.model import Plan, Product
 from .region import emit_region
 from .writer import FUNCTION, Kernel, Writer
 
@@ -216,7 +216,8 @@ def _module(w: Writer) -> str:
     functions = "load load_n store store_n keep total largest load_one spread".split()
     head = [
         "from numba import njit",
-        "from rnncore.cpu.lanes import OPS, call, lanes, load_int, store_int",
+        "from rnncore.cpu.laneops import OPS",
+        "from rnncore.cpu.lanes import call, lanes, load_int, store_int",
         "",
         f'F = lanes("{w.dtype}", {w.count})',
         ", ".join(functions) + " = " + ", ".join(f"F.{f}" for f in functions),

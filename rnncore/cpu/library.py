@@ -47,7 +47,8 @@ def library_text(dtype: str, machine: Machine) -> str:
 _HEAD = '''\
 from numba import cfunc, njit, types
 from rnncore.cpu.atomics import fetch_add, load_acquire, store_release, yield_thread
-from rnncore.cpu.lanes import OPS, lanes, load_int
+from rnncore.cpu.laneops import OPS
+from rnncore.cpu.lanes import lanes, load_int
 from rnncore.cpu.tiles import tile_outer, tile_rows
 
 F = lanes("{dtype}", {count})

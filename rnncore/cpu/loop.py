@@ -14,7 +14,8 @@ import numpy as np
 from ..lang.graph import Node
 from ..lang.trace import Step
 from ..plan.adjoint import adjoint_of, boundary_of
-from ..plan.schedule import ONE, Plan, Product, schedule
+from ..plan.model import ONE, Plan, Product
+from ..plan.schedule import schedule
 from ..plan.split import split_of
 from ..reference.interpreter import Program
 from .emit import Kernel, emit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..lang.graph import Node, topological
-from ..plan.schedule import ONE, Plan, Store
+from ..plan.model import ONE, Plan, Store
 from .writer import FUNCTION, Writer
 
 __all__ = ["emit_region"]

@@ -27,7 +27,7 @@ __all__ = ["load_module", "cache_folder"]
 
 _lock = threading.RLock()
 _loaded: dict[str, ModuleType] = {}
-_SOURCES = ("lanes.py", "vecmath.py", "tiles.py", "atomics.py")
+_SOURCES = ("vectors.py", "laneops.py", "lanes.py", "vecmath.py", "tiles.py", "atomics.py")
 _STALE_SECONDS = 24 * 3600
 
 

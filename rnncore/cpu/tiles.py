@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .lanes import _count_mask, masked_load, masked_store
+from .lanes import count_mask, masked_load, masked_store
 
 __all__ = ["tile_rows", "tile_outer"]
 
@@ -27,7 +27,7 @@ class _Tile:
         self.elem = ir.FloatType() if dtype == "float32" else ir.DoubleType()
         self.item = 4 if dtype == "float32" else 8
         self.vector = ir.VectorType(self.elem, count)
-        self.mask = _count_mask(builder, last, count)
+        self.mask = count_mask(builder, last, count)
         name = f"llvm.fma.v{count}f{self.item * 8}"
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         self.fma = cgutils.get_or_insert_function(builder.module, kind, name)

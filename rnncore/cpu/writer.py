@@ -9,7 +9,7 @@ from typing import Any
 
 from ..lang.graph import Node
 from ..lang.ops import OPS
-from ..plan.schedule import Plan, Product
+from ..plan.model import Plan, Product
 
 __all__ = ["Kernel", "Writer", "FUNCTION"]
 

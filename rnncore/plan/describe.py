@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .schedule import Plan, Product
+from .model import Plan, Product
 
 __all__ = ["describe_plan"]
 

@@ -8,156 +8,14 @@ leave the loop before it, products that only leave the step run after it, both o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import LanguageError
-from ..lang.graph import Node, author_names, pinned_origin, topological
+from ..lang.graph import Node, author_names, topological
 from ..lang.ops import apply
+from .model import ONE, Plan, Product, Slot, Store, Sum
+from .slots import Slots, outer_sum, root_name
 
-__all__ = ["Slot", "Product", "Store", "Sum", "Plan", "schedule"]
-
-ONE = 1  # the size of a scalar's column
-
-
-@dataclass(eq=False)
-class Slot:
-    """A sum of matrix products: ``terms`` are (matrix, transposed, operand)."""
-
-    name: str
-    dim: Any
-    leaf: Node
-    terms: list[tuple[Node, bool, Node]]
-    bias: Node | None
-    when: str = "loop"  # "loop", or "post": after the chunk, on top of what is in the output
-    out: str = ""
-
-
-@dataclass(eq=False)
-class Product:
-    """A dense block of matrices: operands (one after another in memory) times slots (likewise)."""
-
-    operands: tuple[Node, ...]
-    slots: tuple[Slot, ...]
-    blocks: dict[tuple[int, int], tuple[Node, bool]]
-    first: bool  # starts the slots from their bias; else adds to them
-
-
-@dataclass(eq=False)
-class Store:
-    """Write `node` to place `where`: ("next", state), ("out", name), ("saved", name), ("work", column)."""
-
-    node: Node
-    where: tuple[str, str]
-    dim: Any
-
-
-@dataclass(eq=False)
-class Sum:
-    """A gradient accumulated over steps and sequences: sum of outer products, or of a value's rows."""
-
-    name: str
-    pairs: list[tuple[Node, Node]] = field(default_factory=list)
-    value: Node | None = None
-    dim: Any = None
-
-
-@dataclass(eq=False)
-class Plan:
-    """Everything an emitter needs, with no text of any target in it."""
-
-    name: str
-    reverse: bool
-    roots: dict[str, Node]
-    slots: list[Slot]
-    columns: dict[str, Any]  # work column -> size symbol, in the order of memory
-    place: dict[int, tuple[str, str]]  # node id -> where it lies, if it lies in memory
-    hoisted: list[Product]
-    waves: list[list[Product]]
-    post: list[Product]
-    ready: dict[int, tuple[int, int]]
-    stores: list[Store]
-    sums: list[Sum]
-    saved: dict[str, Any]
-    history: tuple[str, ...]
-    states: dict[str, Any]
-    inputs: dict[str, Any]
-    outs: dict[str, Any]
-    names: dict[int, str] = field(default_factory=dict)
-
-
-class _Scheduler:
-    def __init__(self, roots, order_of: Mapping[str, int], reverse: bool):
-        self.source = dict(roots)
-        self.order_of = order_of
-        self.reverse = reverse
-        self.uses: dict[int, int] = {}
-        for node in topological(self.source.values()):
-            for a in node.args:
-                self.uses[a.id] = self.uses.get(a.id, 0) + 1
-        for node in self.source.values():
-            self.uses[node.id] = self.uses.get(node.id, 0) + 1
-        self.made: dict[int, Node] = {}
-        self.slots: list[Slot] = []
-        self.slot_of: dict[int, Slot] = {}
-
-    # slots
-    def rewrite(self, node: Node) -> Node:
-        """The node with every sum of products replaced by a slot's leaf."""
-        if node.id not in self.made:
-            with pinned_origin(node.origin):
-                self.made[node.id] = self._rewritten(node)
-        return self.made[node.id]
-
-    def _rewritten(self, node: Node) -> Node:
-        if not node.args or node.level == "call":
-            return node
-        terms = self._terms(node, top=True)
-        if any(_is_product(t) and (self.uses[t.id] == 1 or t is node) for t in terms):
-            return self._slot(node, terms)
-        if node.op == "outer":
-            raise LanguageError("a matrix that changes at every step is not supported here", *(node.origin or ()))
-        args = tuple(self.rewrite(a) for a in node.args)
-        return node.graph.make(node.op, args, node.attrs, node.shape, node.level)
-
-    def _terms(self, node: Node, top: bool = False) -> list[Node]:
-        if node.op == "add" and (top or self.uses[node.id] == 1) and node.level == "step":
-            return [t for a in node.args for t in self._terms(a)]
-        return [node]
-
-    def _slot(self, node: Node, terms: list[Node]) -> Node:
-        products = [t for t in terms if _is_product(t) and (self.uses[t.id] == 1 or t is node)]
-        rest = [t for t in terms if t not in products]
-        bias = next((t for t in rest if t.level == "call" and len(t.shape) == 1 and not t.is_const), None)
-        if bias is not None:
-            rest.remove(bias)
-        name = f"z{len(self.slots)}"
-        parts = []
-        for p in products:
-            if p.args[0].level != "call":
-                raise LanguageError("a matrix that changes at every step is not supported here", *(p.origin or ()))
-            parts.append((p.args[0], p.op == "matmul_t", p.args[1]))
-        leaf = node.graph.leaf("slot", f"{name}.{node.id}", node.shape, "step")
-        slot = Slot(name, node.shape[0], leaf, [], bias)
-        self.slots.append(slot)
-        self.slot_of[leaf.id] = slot
-        slot.terms = [(w, t, self.rewrite(v)) for w, t, v in parts]
-        total = leaf
-        for r in rest:
-            total = apply("add", total, self.rewrite(r))
-        return total
-
-    def rank(self, slot: Slot) -> tuple:
-        return min((self.order_of.get(_root_name(w), 0) for w, _, _ in slot.terms), default=0), slot.name
-
-
-def _is_product(node: Node) -> bool:
-    return node.op in ("matmul", "matmul_t") and node.level == "step"
-
-
-def _root_name(matrix: Node) -> str:
-    leaves = [n for n in topological([matrix]) if n.op == "leaf"]
-    return leaves[0].attrs[1] if leaves else ""
+__all__ = ["schedule"]
 
 
 def schedule(
@@ -187,12 +45,12 @@ def schedule(
     order : mapping of str to int
         Rank of parameters, which fixes the order of columns.
     """
-    s = _Scheduler(roots, order, reverse)
+    s = Slots(roots, order)
     done: dict[str, Node] = {}
     sums: list[Sum] = []
     for key, node in roots.items():
         if key.startswith("sum.") and len(node.shape) == 2:
-            sums.append(_outer_sum(s, key[4:], node))
+            sums.append(outer_sum(s, key[4:], node))
         elif key.startswith("sum."):
             value = s.rewrite(node)
             sums.append(Sum(key[4:], value=value, dim=node.shape[0] if node.shape else ONE))
@@ -201,27 +59,10 @@ def schedule(
     return _Layout(name, s, done, sums, reverse, states, inputs, history, saved).plan()
 
 
-def _outer_sum(s: _Scheduler, name: str, node: Node) -> Sum:
-    total = Sum(name)
-    stack = [node]
-    while stack:
-        n = stack.pop()
-        if n.op == "add":
-            stack.extend(reversed(n.args))
-        elif n.op == "outer":
-            total.pairs.append((s.rewrite(n.args[0]), s.rewrite(n.args[1])))
-        else:
-            raise LanguageError(
-                "the gradient of a matrix is not a sum of outer products: the matrix must multiply a vector",
-                *(n.origin or ()),
-            )
-    return total
-
-
 class _Layout:
     """Where values lie and when they are ready."""
 
-    def __init__(self, name, s: _Scheduler, roots, sums, reverse, states, inputs, history, saved):
+    def __init__(self, name, s: Slots, roots, sums, reverse, states, inputs, history, saved):
         self.name, self.s, self.roots, self.sums, self.reverse = name, s, roots, sums, reverse
         self.states, self.inputs, self.history, self.saved = dict(states), dict(inputs), history, dict(saved)
         self.place: dict[int, tuple[str, str]] = {}
@@ -254,7 +95,8 @@ class _Layout:
         hoisted, waves, post = self._products(slots)
         plan = Plan(self.name, self.reverse, self.roots, slots, self.columns, self.place, hoisted, waves, post,
                     self.ready, self.stores, self.sums, self.saved, self.history, self.states, self.inputs, outs)
-        every = [st.node for st in self.stores] + [n for slot in slots for n in (slot.leaf, *(t[2] for t in slot.terms))]
+        every = [st.node for st in self.stores] + [slot.leaf for slot in slots]
+        every += [operand for slot in slots for _, _, operand in slot.terms]
         every += [n for total in self.sums for pair in total.pairs for n in pair]
         plan.names = author_names(topological(every))
         return plan
@@ -295,7 +137,7 @@ class _Layout:
         nodes: dict[int, Node] = {}
         for slot in slots:
             for w, _, v in slot.terms:
-                r = (self.s.order_of.get(_root_name(w), 0), v.id)
+                r = (self.s.order_of.get(root_name(w), 0), v.id)
                 rank[v.id] = min(rank.get(v.id, r), r)
                 nodes[v.id] = v
         for total in self.sums:

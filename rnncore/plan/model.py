@@ -1,0 +1,78 @@
+"""What a plan is made of: slots, products, stores, sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..lang.graph import Node
+
+__all__ = ["ONE", "Slot", "Product", "Store", "Sum", "Plan"]
+
+ONE = 1  # the size of a scalar's column
+
+
+@dataclass(eq=False)
+class Slot:
+    """A sum of matrix products: ``terms`` are (matrix, transposed, operand)."""
+
+    name: str
+    dim: Any
+    leaf: Node
+    terms: list[tuple[Node, bool, Node]]
+    bias: Node | None
+    when: str = "loop"  # "loop", or "post": after the chunk, on top of what is in the output
+    out: str = ""
+
+
+@dataclass(eq=False)
+class Product:
+    """A dense block of matrices: operands (one after another in memory) times slots (likewise)."""
+
+    operands: tuple[Node, ...]
+    slots: tuple[Slot, ...]
+    blocks: dict[tuple[int, int], tuple[Node, bool]]
+    first: bool  # starts the slots from their bias; else adds to them
+
+
+@dataclass(eq=False)
+class Store:
+    """Write `node` to place `where`: ("next", state), ("out", name), ("saved", name), ("work", column)."""
+
+    node: Node
+    where: tuple[str, str]
+    dim: Any
+
+
+@dataclass(eq=False)
+class Sum:
+    """A gradient accumulated over steps and sequences: sum of outer products, or of a value's rows."""
+
+    name: str
+    pairs: list[tuple[Node, Node]] = field(default_factory=list)
+    value: Node | None = None
+    dim: Any = None
+
+
+@dataclass(eq=False)
+class Plan:
+    """Everything an emitter needs, with no text of any target in it."""
+
+    name: str
+    reverse: bool
+    roots: dict[str, Node]
+    slots: list[Slot]
+    columns: dict[str, Any]  # work column -> size symbol, in the order of memory
+    place: dict[int, tuple[str, str]]  # node id -> where it lies, if it lies in memory
+    hoisted: list[Product]
+    waves: list[list[Product]]
+    post: list[Product]
+    ready: dict[int, tuple[int, int]]
+    stores: list[Store]
+    sums: list[Sum]
+    saved: dict[str, Any]
+    history: tuple[str, ...]
+    states: dict[str, Any]
+    inputs: dict[str, Any]
+    outs: dict[str, Any]
+    names: dict[int, str] = field(default_factory=dict)
