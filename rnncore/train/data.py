@@ -171,8 +171,8 @@ class Dataset:
         from ..data.sequences import held_out
 
         target = self._target
-        classes = isinstance(target, np.ndarray) and target.ndim == 1 and target.dtype.kind in "iu"
-        held = held_out(len(self), fraction, seed, target if classes else None)
+        one_class = isinstance(target, np.ndarray) and target.ndim == 1 and target.dtype.kind in "iu"
+        held = held_out(len(self), fraction, seed, np.asarray(target) if one_class else None)
         return self[np.flatnonzero(~held)], self[np.flatnonzero(held)]
 
     def cast(self, dtype: Any, *, values: bool) -> Dataset:

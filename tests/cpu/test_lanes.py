@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from rnncore.cpu.lanes import OPS as COMPILED
+from rnncore.cpu.laneops import OPS as COMPILED
 from rnncore.cpu.lanes import lanes
 from rnncore.cpu.machine import host
 from rnncore.lang.ops import OPS

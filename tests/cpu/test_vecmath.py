@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from rnncore.cpu.lanes import OPS, lanes
+from rnncore.cpu.laneops import OPS
+from rnncore.cpu.lanes import lanes
 from rnncore.cpu.machine import host
 
 FUNCTIONS = ("exp", "log", "tanh", "sigmoid", "softplus")
