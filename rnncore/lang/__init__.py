@@ -2,6 +2,7 @@
 
 import difflib as _difflib
 
+from ..errors import LanguageError
 from . import functions as _functions
 from .cell import Cell, Layer, cell
 from .component import Bound, Component, initializer, loss, optimizer, schedule
@@ -16,10 +17,14 @@ __all__ = [
 ]  # fmt: skip
 
 
+class UnknownFunction(LanguageError, AttributeError):
+    """The language has no function of this name."""
+
+
 def __getattr__(name: str):
     if name.startswith("_"):
         raise AttributeError(name)
     near = _difflib.get_close_matches(name, __all__, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f", did you mean {near[0]!r}?" if near else ""
     ops = ", ".join(_functions.__all__)
-    raise AttributeError(f"the language of steps has no {name!r}{hint} Its functions are: {ops}")
+    raise UnknownFunction(f"the language of steps has no {name!r}{hint}; its functions are: {ops}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -125,9 +126,10 @@ def cell(fn: Callable) -> Cell:
     >>> mgu(64)
     mgu(64)
     """
-    made = Cell(fn)
+    if not inspect.isfunction(fn):
+        raise InputError(f"@cell stands above a function, the equations of one step; got {type(fn).__name__}")
     signature_of(fn)
-    return made
+    return Cell(fn)
 
 
 def sizes_of(layer: Layer, given: Mapping[str, int]) -> dict[Any, int]:
@@ -169,13 +171,13 @@ def _check_units(layer: Layer, sizes: Mapping[Any, int], symbols: frozenset) -> 
     if UNITS in symbols:
         return
     first = layer.step.states[0]
-    got = sizes[layer.step.dims[first]]
+    dim = layer.step.dims[first]
+    got, of = sizes[dim], f" (that of {dim!r})" if isinstance(dim, str) else ""
     if got != layer.units:
         raise LanguageError(
             f"{layer.units} units were asked for, but the equations of {layer.cell.name!r} fix the size of the state "
-            f"{first!r} to {got} (that of {layer.step.dims[first]!r})",
-            layer.cell.filename,
-            layer.cell.lineno,
+            f"{first!r} to {got}{of}",
+            *(layer.step.fixed.get(first) or (layer.cell.filename, layer.cell.lineno)),
         )
 
 

@@ -163,6 +163,17 @@ class Arithmetic:
     def __getitem__(self, key):
         raise fail("a symbol cannot be indexed: it stands for a whole vector of units")
 
+    def __setitem__(self, key, value):
+        raise fail("a symbol cannot be written to: it stands for a vector of units; give a new value a new name")
+
+    def __len__(self):
+        raise fail("the number of units is not known while the step is traced: mean() divides by it")
+
+    def __mod__(self, other):
+        raise fail("there is no division with remainder in the language of steps")
+
+    __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = __mod__
+
     def __matmul__(self, other):
         raise fail("write an affine map as w.name(x, h): there is no `@` between symbols")
 

@@ -67,7 +67,8 @@ class Signature:
 class Step:
     """A traced step: leaves, parameters, the new states and the output, all resolved.
 
-    ``dims`` gives, for an input or a state, its size symbol (``"units"``, an input's name) or number.
+    ``dims`` gives, for an input or a state, its size symbol (``"units"``, an input's name) or number,
+    ``fixed`` the author's line that made it other than free.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Step:
     equal: tuple[tuple[Any, Any, Origin | None], ...] = ()
     separate_output: bool = False
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fixed: Mapping[str, Origin | None] = field(default_factory=dict)
 
     @property
     def next_states(self) -> dict[str, Node]:
@@ -235,7 +237,7 @@ def resolve(name, graph, signature, weights, roots, dims, separate) -> Step:
     sizes = {n: _fixed(d) for n, d in dims.items()}
     equal = tuple(_constraints(dims))
     return Step(name, target, signature.inputs, signature.states, tuple(params), resolved, sizes, equal, separate,
-                dict(graph.arrays))
+                dict(graph.arrays), {n: d.root().origin for n, d in dims.items()})
 
 
 def _constraints(dims: Mapping[str, Dim]):
