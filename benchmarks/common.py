@@ -1,0 +1,96 @@
+"""What several benchmarks share: the cases, timing in turns, and tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["CELLS", "SHAPES", "Case", "arguments", "case", "gates", "in_turns", "named", "table", "verdict"]
+
+CELLS = ["vanilla", "gru", "lstm"]
+SHAPES = [(1, 100, 32, 32), (32, 100, 64, 64), (32, 100, 128, 128), (32, 50, 256, 256), (64, 50, 512, 512)]
+
+
+@dataclass
+class Case:
+    """A network of one layer with its input and an adjoint of its output, float32."""
+
+    net: Any
+    params: Any
+    x: np.ndarray
+    dy: np.ndarray
+
+
+def case(cell: str, shape: tuple[int, int, int, int], **options) -> Case:
+    """The case of a cell and (batch, time, inputs, units)."""
+    import rnncore as rn
+
+    batch, steps, inputs, units = shape
+    net = rn.Network(rn.cells[cell](units, **options), inputs=inputs)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, steps, inputs)).astype("float32")
+    dy = rng.standard_normal((batch, steps, units)).astype("float32")
+    return Case(net, net.init(seed=0), x, dy)
+
+
+def gates(one: Case) -> int:
+    """Number of affine maps of the cell, by the size of its biases."""
+    biases = sum(a.size for path, a in one.params.items() if path.startswith("b_"))
+    return biases // one.dy.shape[2]
+
+
+def named(shape: tuple[int, int, int, int]) -> str:
+    """The name of a shape in tables."""
+    return " ".join(f"{letter}{n}" for letter, n in zip("BTIH", shape, strict=True))
+
+
+def in_turns(functions: Mapping[str, Callable[[], Any]], rounds: int, warm: int = 2) -> dict[str, float]:
+    """Median seconds of each function; they are called in turns, so that all see the same noise."""
+    taken: dict[str, list[float]] = {name: [] for name in functions}
+    for k in range(warm + rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if k >= warm:
+                taken[name].append(time.perf_counter() - start)
+    return {name: float(np.median(seconds)) for name, seconds in taken.items()}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as text, the first column to the left and the others to the right."""
+    cells = [list(map(str, row)) for row in (head, *rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
+    lines = [
+        "  ".join(text.ljust(w) if k == 0 else text.rjust(w) for k, (text, w) in enumerate(zip(row, widths)))
+        for row in cells
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def arguments(text: str, **options: Any) -> argparse.Namespace:
+    """Command-line options, each with its default.
+
+    ``--threads`` is there always and is set before anything runs; so is ``--bars``: 0 prints without judging.
+    """
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    for name, default in {"threads": 2, "bars": 1, **options}.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=" ")
+    found = parser.parse_args()
+    for name in ("RNNCORE_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(found.threads)
+    return found
+
+
+def verdict(options: argparse.Namespace, missed: Sequence[str]) -> None:
+    """Say which bars are missed, and leave with status 1 if any is."""
+    if not options.bars:
+        return
+    print("\n" + ("\n".join(f"missed: {text}" for text in missed) if missed else "every bar is met"))
+    sys.exit(1 if missed else 0)
