@@ -37,6 +37,9 @@ class Component:
 
         def __call__(self, *args: Any, **options: Any) -> Any: ...
 
+    def __post_init__(self):
+        object.__setattr__(self, "__doc__", self.fn.__doc__)  # help() shows the equations, not this class
+
     @property
     def target(self) -> str:
         """Of a loss: ``"class"`` where targets are integer classes, ``"values"`` where they are numbers."""
@@ -71,10 +74,6 @@ class Component:
     def summary(self) -> str:
         """The first line of the docstring."""
         return (inspect.getdoc(self.fn) or "").strip().split("\n")[0]
-
-    @property
-    def __doc__(self):
-        return self.fn.__doc__
 
     @cached_property
     def options(self) -> dict[str, Any]:
