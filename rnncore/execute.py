@@ -58,7 +58,7 @@ def _start(net, params, batch, training, seed, packed=None):
         user = net.outputs is None
         if user:
             array = _zeros(batch, net.features, pass_.dtype)
-            out = (array.reshape(-1, net.features), 0, Rows(np.arange(batch.size) * batch.time, 1))
+            out = (array.reshape(-1, net.features), 0, _user_rows(batch))
         else:
             out = (np.empty((pass_.total, net.features), pass_.dtype), 0, pass_.ragged())
     end, node = pass_.run(net.block, "", batch.arrays, rows, net.sizes, out, one)
@@ -75,7 +75,7 @@ def _spread_rows(net, pass_, rows: np.ndarray, batch: Batch) -> np.ndarray:
     if batch.full:
         return rows.reshape(batch.size, batch.time, rows.shape[1])
     y = np.zeros((batch.size, batch.time, rows.shape[1]), rows.dtype)
-    y.reshape(-1, rows.shape[1])[Rows(np.arange(batch.size) * batch.time, 1).index(batch.lengths)] = rows
+    y.reshape(-1, rows.shape[1])[_user_rows(batch).index(batch.lengths)] = rows
     return y
 
 
@@ -140,11 +140,10 @@ def backward(net, params, tape: Tape, dy, dstate):
         if dy.dtype.kind not in "fiub":
             raise InputError(f"dy must be numbers, got {dy.dtype}")
         dy = np.ascontiguousarray(dy, params.dtype)
-        rows = dy
-        if net.mode != "many-to-one":
-            flat = dy.reshape(-1, dy.shape[-1])
-            rows = flat[Rows(np.arange(batch.size) * batch.time, 1).index(batch.lengths)]
-    dxs, dstarts, grads = backward_rows(net, params, tape, rows, dfinal, want_dx=True)
+        rows = dy if net.mode == "many-to-one" else dy.reshape(-1, dy.shape[-1])
+        if net.mode != "many-to-one" and net.outputs is not None and not batch.full:
+            rows = rows[_user_rows(batch).index(batch.lengths)]
+    dxs, dstarts, grads = _backward(net, params, tape, rows, dfinal, want_dx=True)
     return _as_given(net, batch, dxs), dstarts, grads
 
 
@@ -160,8 +159,21 @@ def _as_given(net, batch: Batch, dxs):
     return next(iter(shaped.values())) if batch.single else shaped
 
 
-def backward_rows(net, params, tape: Tape, do, dfinal, want_dx: bool):
-    """Gradients from the adjoint of the output rows (see `infer_rows`)."""
+def backward_rows(net, params, tape: Tape, do: np.ndarray) -> Params:
+    """Gradients of the parameters from the adjoint of the output rows (see `infer_rows`)."""
+    if net.outputs is None and net.mode != "many-to-one" and not tape.batch.full:
+        full = np.zeros((tape.batch.size * tape.batch.time, net.features), params.dtype)
+        full[_user_rows(tape.batch).index(tape.batch.lengths)] = do
+        do = full
+    return _backward(net, params, tape, do, {}, want_dx=False)[2]
+
+
+def _user_rows(batch: Batch) -> Rows:
+    return Rows(np.arange(batch.size) * batch.time, 1)
+
+
+def _backward(net, params, tape: Tape, do: np.ndarray | None, dfinal, want_dx: bool):
+    """`do`: adjoint of what the readout gave; without a readout, of the output in the rows it was written to."""
     if tape.released:
         raise InputError("the tape has been released: run net.forward again")
     if params.dtype != tape.pass_.dtype:
@@ -169,23 +181,14 @@ def backward_rows(net, params, tape: Tape, do, dfinal, want_dx: bool):
     pass_ = copy.copy(tape.pass_)  # the tape stays as it is: backward may run again, and from several threads
     pass_.params, pass_.dstate = params, {}
     grads = Params.zeros(net.shapes, params.dtype)
+    out = _user_rows(tape.batch) if net.outputs is None else pass_.ragged()
     if do is not None and net.outputs is not None:
-        rows = tape.rows
-        do = affine_backward(do, rows, params["readout.V"], grads["readout.V"], grads["readout.c"])
-    dy = dlast = None
-    if do is not None and net.mode == "many-to-one":
-        dlast = do
-    elif do is not None:
-        # in the rows that the output was written to
-        if net.outputs is None:
-            out = Rows(np.arange(tape.batch.size) * tape.batch.time, 1)
-            full = np.zeros((tape.batch.size * tape.batch.time, net.features), params.dtype)
-            full[out.index(tape.batch.lengths)] = do
-            dy = (full, 0, out)
-        else:
-            dy = (np.ascontiguousarray(do), 0, pass_.ragged())
+        do = affine_backward(do, tape.rows, params["readout.V"], grads["readout.V"], grads["readout.c"])
+    one = net.mode == "many-to-one"
+    dlast = do if one else None
+    dy = None if one or do is None else (np.ascontiguousarray(do), 0, out)
     want = tuple(net.sizes) if want_dx and not isinstance(net.inputs, Tokens) else ()
-    dxs = pass_.back(tape.node, dy, dlast, want, grads, dfinal or {})
+    dxs = pass_.back(tape.node, dy, dlast, want, grads, dfinal)
     given = tape.batch.state or {}
     for path, d in pass_.dstate.items():
         if path + "0" in grads and path not in given:

@@ -188,7 +188,7 @@ def network_loss_and_grad(net, params, x, target, loss, lengths, state, reductio
         do = np.array(gradient, dtype=params.dtype)
         if reduction == "mean" and len(o):
             do /= len(o)
-        _, _, grads = backward_rows(net, params, tape, do, None, want_dx=False)
+        grads = backward_rows(net, params, tape, do)
     finally:
         tape.release()
     return _reduce(each, reduction), grads

@@ -19,8 +19,10 @@ from .pool import available_parts
 
 __all__ = ["LoopTape", "loop_forward", "loop_backward", "prepare"]
 
-_FORWARD_BYTES = 2**18  # work of a chunk and thread that stays in a second-level cache
-_BACKWARD_ROWS = 512  # rows over which one weight-gradient product sums
+_FORWARD_BYTES = 2**17  # work of a chunk and thread that stays in a second-level cache
+_BACKWARD_ROWS = 512  # most rows over which one weight-gradient product sums
+_BACKWARD_BYTES = 2**19  # work of the reverse that is small whatever the tape
+_BACKWARD_SHARE = 12  # else it may take this part of what the tape holds
 _PARALLEL_FLOPS = 1.5e6  # below, waking threads costs more than they bring
 
 
@@ -136,6 +138,11 @@ def _forward_rows(width: int, parts: int) -> int:
     return max(1, _FORWARD_BYTES * parts // max(width, 1))
 
 
+def _backward_rows(width: int, held: int) -> int:
+    """Rows of a chunk; they must not depend on the number of threads, since gradients are summed chunk by chunk."""
+    return max(1, min(_BACKWARD_ROWS, max(_BACKWARD_BYTES, held // _BACKWARD_SHARE) // max(width, 1)))
+
+
 def _final(array: np.ndarray, full: bool, layout: Layout, size: int) -> np.ndarray:
     position = np.arange(layout.batch)
     rows = layout.finals() if full else (layout.sorted_lengths % 2) * layout.batch + position
@@ -177,7 +184,8 @@ def loop_backward(
     plan, packing = prepared.code.plan, prepared.packing
     widths = {s: packing.row_bytes(step.dims[s]) for s in step.states}
     carries = {f"adj.{s}": 2 * layout.batch * width for s, width in widths.items()}
-    call = Call(prepared, layout, _BACKWARD_ROWS, _parts(layer, sizes, layout, 2.0), carries)
+    rows = _backward_rows(packing.work_width, sum(b.nbytes for b in tape.buffers.values()))
+    call = Call(prepared, layout, rows, _parts(layer, sizes, layout, 2.0), carries)
     for name, buffer in tape.buffers.items():
         call.addresses[name] = buffer.address
     for name in step.inputs:
