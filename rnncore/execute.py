@@ -130,6 +130,8 @@ def backward(net, params, tape: Tape, dy, dstate):
     net.check_params(params)
     if not isinstance(tape, Tape):
         raise InputError(f"tape must be what net.forward returned, got {type(tape).__name__}")
+    if tape.pass_.net is not net and tape.pass_.net != net:
+        raise InputError(f"the tape is of another network, {tape.pass_.net!r}; this one is {net!r}")
     batch = tape.batch
     dfinal = as_state(net, batch, dstate) or {}
     rows = None

@@ -129,9 +129,12 @@ def _joined(target, batch, classes: bool, outputs: int) -> np.ndarray:
     if len(target) != batch.size:
         raise InputError(f"{len(target)} target sequences are given for {batch.size} input sequences")
     parts = []
-    for k, (part, n) in enumerate(zip(target, batch.lengths)):
+    steps = np.full(batch.size, batch.time) if batch.counts is None else batch.counts
+    for k, (part, n, m) in enumerate(zip(target, batch.lengths, steps)):
         part = np.asarray(part)
         want = (n,) if classes else (n, outputs)
+        if part.shape[:1] == (m,):  # as long as its input: what is past the length is not read
+            part = part[:n]
         if part.shape != want:
             raise InputError(f"targets of sequence {k} must have shape {want}, got {part.shape}")
         parts.append(part)
