@@ -22,11 +22,9 @@ def panel_vectors(machine: Machine) -> int:
     return 4 if machine.registers >= 32 else 2
 
 
-def _row_tiles(machine: Machine, vectors: int) -> list[int]:
-    """Rows of the register tiles for so many vectors, largest first."""
-    budget = machine.registers - vectors - 2
-    largest = max(1, min(budget // vectors, 12))
-    return sorted({largest, max(1, largest // 2), 2 if largest > 2 else 1, 1}, reverse=True)
+def _largest_tile(machine: Machine, vectors: int) -> int:
+    """Rows of the largest register tile for so many vectors: accumulators, a row of B and a broadcast fit."""
+    return max(1, min((machine.registers - vectors - 2) // vectors, 6))
 
 
 def library_text(dtype: str, machine: Machine) -> str:
@@ -34,12 +32,12 @@ def library_text(dtype: str, machine: Machine) -> str:
     count = machine.lanes(dtype)
     item = 4 if dtype == "float32" else 8
     widest = panel_vectors(machine)
-    tiles = {v: _row_tiles(machine, v) for v in range(1, widest + 1)}
+    tiles = {v: _largest_tile(machine, v) for v in range(1, widest + 1)}
     return "\n".join([
         _HEAD.format(dtype=dtype, count=count, item=item, widest=widest),
         *(_rows_text(dtype, count, v, sizes) for v, sizes in tiles.items()),
         _gemm_text(widest),
-        _outer_text(dtype, count, widest, tiles[widest][0]),
+        _outer_text(dtype, count, widest, tiles[widest]),
         _REST,
     ])  # fmt: skip
 
@@ -61,7 +59,9 @@ HELPER = dict(error_model="numpy", fastmath={{"contract", "nsz"}}, inline="never
 '''
 
 
-def _rows_text(dtype: str, count: int, vectors: int, sizes: list[int]) -> str:
+def _rows_text(dtype: str, count: int, vectors: int, largest: int) -> str:
+    """Rows are shared out evenly among as few tiles as hold them: 16 rows are 6 + 5 + 5, not 6 + 6 + 4."""
+    sizes = range(largest, 0, -1)
     lines = [f'tile_{m}x{vectors} = tile_rows("{dtype}", {count}, {m}, {vectors})' for m in sizes]
     lines += [
         "",
@@ -69,14 +69,16 @@ def _rows_text(dtype: str, count: int, vectors: int, sizes: list[int]) -> str:
         "@njit(**HELPER)",
         f"def rows_{vectors}(a, lda, ia, sa, panel, c, ldc, ic, sc, m, k, add, start, last):",
         "    r = 0",
+        f"    for tiles in range((m + {largest - 1}) // {largest}, 0, -1):",
+        "        size = (m - r + tiles - 1) // tiles",
     ]
     for m in sizes:
         lines += [
-            f"    while m - r >= {m}:",
-            f"        tile_{m}x{vectors}(a, lda, ia + 8 * r, sa, panel, c, ldc, ic + 8 * r, sc, k, add, start, last)",
-            f"        r += {m}",
+            f"        {'if' if m == largest else 'elif'} size == {m}:",
+            f"            tile_{m}x{vectors}(a, lda, ia + 8 * r, sa, panel, c, ldc, ic + 8 * r, sc,",
+            f"            {' ' * len(f'tile_{m}x{vectors}')} k, add, start, last)",
         ]
-    return "\n".join([*lines, "", ""])
+    return "\n".join([*lines, "        r += size", "", ""])
 
 
 def _gemm_text(widest: int) -> str:
@@ -99,56 +101,47 @@ def _gemm_text(widest: int) -> str:
     return "\n".join([*lines, "", ""])
 
 
-def _outer_text(dtype: str, count: int, widest: int, height: int) -> str:
-    """Blocks of `height` columns of A are packed once and meet every panel of B; what is left goes one by one."""
-    tiles = "\n".join(
-        f'outer_{m}x{v} = tile_outer("{dtype}", {count}, {m}, {v})'
-        for m in sorted({height, 1})
-        for v in range(1, widest + 1)
-    )
-    branches = "\n".join(
-        f"            {'if' if v == widest else 'elif'} vectors == {v}:\n"
-        f"                outer_{height}x{v}(scratch, bm + j * ITEM, ldb, ib, sb, to, ldc, rows, last)"
-        for v in range(widest, 0, -1)
-    )
-    singles = branches.replace(f"outer_{height}x", "outer_1x")
-    return f'''\
-{tiles}
+def _outer_text(dtype: str, count: int, widest: int, largest: int) -> str:
+    """Columns of A are packed in even blocks of at most `largest`; a block meets every panel of B."""
+    heights = range(largest, 0, -1)
+    tiles = [
+        f'outer_{m}x{v} = tile_outer("{dtype}", {count}, {m}, {v})' for m in heights for v in range(1, widest + 1)
+    ]
+    blocks = []
+    for m in heights:
+        blocks += ["", "", "@njit(**HELPER)", f"def block_{m}({_BLOCK_ARGUMENTS}):"]
+        blocks += _BLOCK.format(m=m).split("\n")
+        for v in range(widest, 0, -1):
+            blocks += [
+                f"        {'if' if v == widest else 'elif'} vectors == {v}:",
+                f"            outer_{m}x{v}(scratch, bm + j * ITEM, ldb, ib, sb, c + j * ITEM, ldc, rows, last)",
+            ]
+    calls = []
+    for m in heights:
+        calls += [f"        {'if' if m == largest else 'elif'} high == {m}:", f"            block_{m}({_BLOCK_VALUES})"]
+    head = _OUTER.format(largest=largest, short=largest - 1)
+    return "\n".join([*tiles, *blocks, "", "", head, *calls, "", ""])
 
 
+_BLOCK_ARGUMENTS = "a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, n, scratch"
+_BLOCK_VALUES = "a + first * ITEM, lda, ia, sa, bm, ldb, ib, sb, c + first * ldc, ldc, rows, n, scratch"
+
+_BLOCK = '''\
+    for r in range(rows):
+        row = a + (load_int(ia + 8 * r) + sa) * lda
+        for i in range({m}):
+            store_one(scratch + (r * {m} + i) * ITEM, load_one(row + i * ITEM))
+    for j in range(0, n, WIDEST * COUNT):
+        vectors = min(WIDEST, (n - j + COUNT - 1) // COUNT)
+        last = min(COUNT, n - j - (vectors - 1) * COUNT)'''
+
+_OUTER = '''\
 @cfunc(SIGNATURE, **OPTIONS)
 def outer(a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, m, n, scratch, part, parts):
-    tiles = (m + {height - 1}) // {height}
+    tiles = (m + {short}) // {largest}
     for tile in range(part, tiles, parts):
-        first = tile * {height}
-        high = min({height}, m - first)
-        if high == {height}:
-            for r in range(rows):
-                row = a + (load_int(ia + 8 * r) + sa) * lda + first * ITEM
-                for i in range({height}):
-                    store_one(scratch + (r * {height} + i) * ITEM, load_one(row + i * ITEM))
-            for j in range(0, n, WIDEST * COUNT):
-                vectors = min(WIDEST, (n - j + COUNT - 1) // COUNT)
-                last = min(COUNT, n - j - (vectors - 1) * COUNT)
-                to = c + first * ldc + j * ITEM
-{_indent(branches)}
-            continue
-        for i in range(high):
-            for r in range(rows):
-                row = a + (load_int(ia + 8 * r) + sa) * lda + (first + i) * ITEM
-                store_one(scratch + r * ITEM, load_one(row))
-            for j in range(0, n, WIDEST * COUNT):
-                vectors = min(WIDEST, (n - j + COUNT - 1) // COUNT)
-                last = min(COUNT, n - j - (vectors - 1) * COUNT)
-                to = c + (first + i) * ldc + j * ITEM
-{_indent(singles)}
-
-
-'''
-
-
-def _indent(text: str) -> str:
-    return "\n".join("    " + line for line in text.split("\n"))
+        first = tile * (m // tiles) + min(tile, m % tiles)
+        high = m // tiles + (1 if tile < m % tiles else 0)'''
 
 
 _REST = '''\
