@@ -12,7 +12,7 @@ _LAZY = {
     "Network": "network",
     "Params": "params",
     "Tokens": "inputs",
-    "explain": "explain",
+    "explain": "explanation",
     "hookimpl": "hookspecs",
     "register": "registry",
     "cells": "registry",
@@ -34,7 +34,7 @@ __all__ = [*_LAZY, *_MODULES, "__version__"]
 
 if TYPE_CHECKING:
     from .errors import FileError, InputError, LanguageError, PluginError, RnncoreError
-    from .explain import explain
+    from .explanation import explain
     from .hookspecs import hookimpl
     from .inputs import Tokens
     from .network import Network

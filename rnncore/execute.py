@@ -11,7 +11,7 @@ import numpy as np
 from .cpu.dense import affine, affine_backward
 from .cpu.layout import Rows
 from .errors import InputError
-from .inputs import Batch, Tokens, as_state
+from .inputs import Batch, Tokens, as_array, as_state
 from .params import Params
 from .passes import Pass, loops_of
 
@@ -136,7 +136,7 @@ def backward(net, params, tape: Tape, dy, dstate):
     dfinal = as_state(net, batch, dstate) or {}
     rows = None
     if dy is not None:
-        dy = np.asarray(dy)
+        dy = as_array(dy, "dy")
         if dy.shape != tape.shape:
             raise InputError(f"dy must have the shape of y, {tape.shape}, got {dy.shape}")
         if dy.dtype.kind not in "fiub":

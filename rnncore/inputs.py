@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["Tokens", "Batch", "as_batch", "as_state"]
+__all__ = ["Tokens", "Batch", "as_array", "as_batch", "as_state"]
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,22 @@ def _is_sequences(value) -> bool:
     return len(value) == 0 or all(isinstance(v, np.ndarray) or hasattr(v, "__array__") for v in value)
 
 
-def _numbers(value, what: str, tokens: bool, complex_too: bool = False) -> np.ndarray:
+def as_array(value, what: str, hint: str = "") -> np.ndarray:
+    """`value` as an array.
+
+    Raises
+    ------
+    InputError
+        It is a list of lists of different lengths.
+    """
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except ValueError:
-        raise InputError(
-            f"{what} is a ragged nested list; give a list of arrays, one (time, features) array per sequence"
-        ) from None
+        raise InputError(f"{what} is a ragged nested list{hint}") from None
+
+
+def _numbers(value, what: str, tokens: bool, complex_too: bool = False) -> np.ndarray:
+    array = as_array(value, what, "; give a list of arrays, one (time, features) array per sequence")
     if tokens:
         if array.dtype.kind not in "iu" and array.size:
             raise InputError(f"{what} must be integer tokens, got dtype {array.dtype}")
@@ -152,7 +161,7 @@ def _from_arrays(net, dtype, given, lengths) -> Batch:
 
 
 def _lengths(lengths, batch: int, time: int) -> np.ndarray:
-    array = np.asarray(lengths)
+    array = as_array(lengths, "lengths")
     if array.shape != (batch,) or (array.dtype.kind not in "iu" and array.size):
         got = f"{array.dtype} of shape {array.shape}"
         raise InputError(f"lengths must be {batch} integers, one per sequence, got {got}")

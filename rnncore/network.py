@@ -125,7 +125,7 @@ class Network:
                 yield prefix + p.name, tuple(sizes[d] for d in p.shape), p.role, p.start
             if self.initial_state == "learned":
                 for s in layer.step.states:
-                    yield f"{prefix}{s}0", (sizes[layer.step.dims[s]],), "state", 0.0
+                    yield f"{prefix}{s}0", (sizes[layer.step.dims[s]],), "state", None
         if self.outputs is not None:
             yield "readout.V", (self.outputs, self.features), "readout", None
             yield "readout.c", (self.outputs,), "bias", 0.0
@@ -228,7 +228,7 @@ class Network:
 
     def loss(self, params: Params, x, target, *, loss, lengths=None, state=None, reduction: str = "mean") -> float:
         """The loss without its gradient (arguments as for `loss_and_grad`)."""
-        from .losses import network_loss
+        from .objective import network_loss
 
         return network_loss(self, params, x, target, loss, lengths, state, reduction)
 
@@ -255,7 +255,7 @@ class Network:
         value : float
         grads : Params
         """
-        from .losses import network_loss_and_grad
+        from .objective import network_loss_and_grad
 
         return network_loss_and_grad(self, params, x, target, loss, lengths, state, reduction, seed)
 

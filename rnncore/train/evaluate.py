@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..losses import value_and_gradient
 from ..network import Network
+from ..objective import value_and_gradient
 from ..params import Params
 from .buckets import batches_by_length
 from .components import resolve

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from rnncore.losses import value_and_gradient
+from rnncore.objective import value_and_gradient
 
 NAMES = ["cross_entropy", "binary_cross_entropy", "mean_squared", "mean_absolute", "huber"]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
+from .inputs import as_array
 from .lang.component import Bound, Component
 from .lang.diff import reverse
 from .lang.dims import Dim, unify
@@ -105,7 +106,7 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
     if several and np.ndim(target[0]) == (1 if classes else 2):
         target = _joined(target, batch, classes, outputs)
     else:
-        target = np.asarray(target)
+        target = as_array(target, "target")
         lead = (batch.size,) if one else (batch.size, batch.time)
         want = lead if classes else (*lead, outputs)
         if target.shape != want:
@@ -129,8 +130,8 @@ def _joined(target, batch, classes: bool, outputs: int) -> np.ndarray:
     if len(target) != batch.size:
         raise InputError(f"{len(target)} target sequences are given for {batch.size} input sequences")
     parts = []
-    steps = np.full(batch.size, batch.time) if batch.counts is None else batch.counts
-    for k, (part, n, m) in enumerate(zip(target, batch.lengths, steps)):
+    steps = batch.counts if batch.form == "list" else np.full(batch.size, batch.time)
+    for k, (part, n, m) in enumerate(zip(target, batch.lengths.tolist(), steps)):
         part = np.asarray(part)
         want = (n,) if classes else (n, outputs)
         if part.shape[:1] == (m,):  # as long as its input: what is past the length is not read
