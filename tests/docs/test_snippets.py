@@ -24,6 +24,10 @@ from types import ModuleType
 
 import pytest
 
+import rnncore as rn
+from rnncore.hookspecs import KINDS as KINDS_OF_HOOKS
+from rnncore.registry import build
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 KINDS = {"python", "sh", "text", "toml", "csv", "json"}
@@ -143,6 +147,20 @@ def test_every_guide_is_linked_from_the_readme():
     text = (ROOT / "README.md").read_text()
     for page in (ROOT / "docs").glob("*.md"):
         assert f"(docs/{page.name})" in text
+
+
+def test_the_readme_names_what_is_registered():
+    text = (ROOT / "README.md").read_text()
+    for kind, names in build().entries.items():
+        for name, (claim, *_) in names.items():
+            if claim.provider == "rnncore":
+                assert f"`{name}`" in text, f"{kind} {name!r} is missing"
+
+
+def test_the_guides_name_every_hook_and_public_name():
+    text = "".join(p.read_text() for p in PAGES)
+    for name in (*KINDS_OF_HOOKS.values(), *(n for n in rn.__all__ if not n.startswith("_"))):
+        assert re.search(rf"\b{name}\b", text), f"{name} is nowhere explained"
 
 
 def test_every_design_note_is_listed():
