@@ -17,7 +17,7 @@ def network_from(text: str) -> Network:
     """The network of a JSON text (see `Network.to_json`)."""
     try:
         data = json.loads(text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"this is no JSON text of a network: {error}") from None
     keys = ("format", "layer", "inputs", "outputs", "mode", "initial_state")
     if not isinstance(data, dict) or set(data) != set(keys):
@@ -28,18 +28,20 @@ def network_from(text: str) -> Network:
     if isinstance(inputs, dict) and set(inputs) == {"tokens"}:
         inputs = Tokens(inputs["tokens"])
     elif isinstance(inputs, dict) and set(inputs) == {"named"}:
-        inputs = {k: v for k, v in inputs["named"]}
+        inputs = _named(inputs["named"])
     return Network(layer_from(data["layer"]), inputs, data["outputs"], data["mode"], data["initial_state"])
 
 
 def layer_from(data: Any):
     """The layer or arrangement of its JSON value."""
     if isinstance(data, dict) and set(data) == {"cell", "units", "options", "graph"}:
-        made = current().get("cell", data["cell"])(data["units"], **_options(data))
+        made = _component("cell", data["cell"])(data["units"], **_options(data))
         name = f"cell {data['cell']!r}"
     elif isinstance(data, dict) and set(data) == {"topology", "blocks", "options", "graph"}:
+        if not isinstance(data["blocks"], list):
+            raise InputError(f"the blocks of a topology must be a list, got {_shown(data['blocks'])}")
         blocks = [layer_from(b) for b in data["blocks"]]
-        made = current().get("topology", data["topology"])(*blocks, **_options(data))
+        made = _component("topology", data["topology"])(*blocks, **_options(data))
         name = f"topology {data['topology']!r}"
     else:
         raise InputError(f"a layer's JSON names a cell or a topology with its options, got {_shown(data)}")
@@ -49,6 +51,19 @@ def layer_from(data: Any):
             f"{made.describe()['graph']}, the file says {data['graph']}"
         )
     return made
+
+
+def _named(rows: Any) -> dict[str, Any]:
+    pairs = isinstance(rows, list) and all(isinstance(r, list) and len(r) == 2 for r in rows)
+    if not pairs or not all(isinstance(name, str) for name, _ in rows):
+        raise InputError(f"named inputs must be a list of [name, features], got {_shown(rows)}")
+    return dict(rows)
+
+
+def _component(kind: str, name: Any) -> Any:
+    if not isinstance(name, str):
+        raise InputError(f"the name of a {kind} must be a string, got {_shown(name)}")
+    return current().get(kind, name)
 
 
 def _options(data: dict) -> dict[str, Any]:
