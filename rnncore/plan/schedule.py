@@ -147,6 +147,7 @@ class _Layout:
                     nodes[v.id] = v
         lasting = {v.id for total in self.sums for pair in total.pairs for v in pair}
         lasting |= {v.id for slot in slots if slot.when == "post" for _, _, v in slot.terms}
+        lasting |= {total.value.id for total in self.sums if total.value is not None}
         self.lasting = lasting
         return [nodes[k] for k in sorted(nodes, key=rank.__getitem__)]
 
