@@ -107,6 +107,10 @@ class _Region:
         self.w.put(f"{name} = {text}", n.origin)
         self.scalars[n.id] = name
 
+    def origin_of(self, n: Node) -> tuple[str, str]:
+        """Where a region reads a value: a leaf from where it came, though a copy may be kept for later."""
+        return tuple(n.attrs) if n.op == "leaf" and n.attrs[0] != "slot" else self.plan.place[n.id]
+
     def _store_scalar(self, st: Store) -> None:
         base, ld, row, foreign = self._target(st.where)
         address = self._base(base, ld, row)
@@ -122,10 +126,8 @@ class _Region:
             return self.scalars[n.id]
         if n.level == "call":
             return self.w.call_scalar(n)
-        place = self.plan.place.get(n.id, tuple(n.attrs) if n.op == "leaf" else None)
-        assert place is not None, n
         name = self.name(n)
-        base, ld, row, label = self.w.locate(place)
+        base, ld, row, label = self.w.locate(self.origin_of(n))
         self.put(f"{name} = {self.w.as_read(n, f'load_one({self._base(base, ld, row)})')}")
         self.scalars[n.id] = name
         return name
@@ -192,8 +194,7 @@ class _Body:
         if n.level == "call":
             w.put(f"{name} = {w.as_read(n, f'load({w.call_vector(n)} + j)')}")
         else:
-            place = self.r.plan.place.get(n.id) or tuple(n.attrs)
-            base, ld, row, _ = w.locate(place)
+            base, ld, row, _ = w.locate(self.r.origin_of(n))
             address = self.r._base(base, ld, row)
             if row in ("in", "y"):
                 self.uses_left = True

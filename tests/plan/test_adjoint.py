@@ -46,6 +46,7 @@ def test_what_is_kept_is_named_and_the_rest_is_computed_again():
     lambda w, x, h: h,  # nothing learned
     lambda w, x, h: tanh(w.h(x)),  # no state read
     lambda w, x, a, b, c, d, e: (b, a, c, w.v, tanh(w.v * scalar(w.s) + e)),  # states that change places or stay
+    lambda w, x, a, b, c: (tanh(w.a(x, a)), w.b(x), c * w.v),  # adjoints of states that are gradients themselves
     lambda w, x, h: (w.y(x), w.y(x)),  # an output that is the new state
     lambda w, x, h: (h, tanh(w.h(x, h))),  # an output that is the old state
     lambda w, x, h: tanh(w.h(x, mapped(h, lambda W: W * softplus(W) - 0.5 * W.T))),
