@@ -85,6 +85,8 @@ def arguments(text: str, **options: Any) -> argparse.Namespace:
     found = parser.parse_args()
     for name in ("RNNCORE_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(found.threads)
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.5:
+        print(f"note: the load of this machine is {os.getloadavg()[0]:.1f} already: other work disturbs these figures")
     return found
 
 
