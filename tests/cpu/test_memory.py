@@ -1,0 +1,49 @@
+"""Buffers: aligned, given back once, used again, never more kept than allowed."""
+
+import numpy as np
+import pytest
+
+from rnncore.cpu import memory
+
+
+@pytest.fixture
+def shelf(monkeypatch):
+    monkeypatch.setattr(memory, "_shelf", memory._Shelf())
+    return memory._shelf
+
+
+@pytest.mark.parametrize("nbytes", [0, 1, 63, 64, 1000, 10**6])
+def test_a_buffer_is_aligned_and_large_enough(nbytes, shelf):
+    buffer = memory.take(nbytes)
+    assert buffer.address % 64 == 0 and buffer.nbytes == nbytes
+    array = buffer.array((nbytes,), "uint8")
+    array[:] = 1
+    assert memory.address_of(array) == buffer.address or nbytes == 0
+    assert array.nbytes == nbytes and buffer.array((nbytes // 8, 2), "float32").shape == (nbytes // 8, 2)
+
+
+def test_memory_that_was_given_back_is_used_again(shelf):
+    first = memory.take(1000)
+    address = first.address
+    first.give_back()
+    first.give_back()  # once more is no mistake
+    assert shelf.bytes >= 1000
+    again, other = memory.take(1000), memory.take(1000)
+    assert again.address == address != other.address and shelf.bytes == 0
+
+
+def test_sizes_that_are_nearly_equal_meet_again(shelf):
+    memory.take(100_000).give_back()
+    assert memory.take(99_990).address % 64 == 0 and shelf.bytes == 0
+
+
+def test_no_more_is_kept_than_allowed(shelf, monkeypatch):
+    monkeypatch.setattr(memory, "_KEEP_BYTES", 10_000)
+    for nbytes in (4000, 4500, 5000, 20_000):
+        memory.take(nbytes).give_back()
+        assert shelf.bytes <= 10_000 and shelf.bytes == sum(a.nbytes for stack in shelf.free.values() for a in stack)
+
+
+def test_the_address_of_an_array():
+    array = np.arange(4.0)
+    assert memory.address_of(array) == array.ctypes.data and memory.address_of(array[1:]) == array.ctypes.data + 8
