@@ -11,8 +11,8 @@ def test_every_part_of_a_layer():
     text = rn.explain(stress.gated(5))
     for words in (
         "gated(5)", "-- equations --", "z = sigmoid(w.z(x, h))", "W_hn", "recurrent", "-- graph --", "its reverse:",
-        "z: (units) = sigmoid(", "# stress.py:", "-- plan --", "wave 2", "saved for BPTT", "-- source --", "def kernel(",
-        "n = tanh(",
+        "z: (units) = sigmoid(", "# stress.py:", "-- plan --", "wave 2", "saved for BPTT", "-- source --",
+        "def kernel(", "n = tanh(",
     ):  # fmt: skip
         assert words in text, words
     assert repr(text) == str(text)
