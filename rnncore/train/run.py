@@ -99,6 +99,8 @@ class Run:
         state, trainer = self.state, self.trainer
         total = trainer.epochs * len(self.train) if self.optimization else None
         done = state.epoch * len(self.train) + state.tally.sequences
+        if trainer.progress:
+            self._compile()
         self._since = time.perf_counter()
         with Progress(trainer.progress, total, done if total else 0) as self.bar:
             while state.stopped is None:
@@ -108,6 +110,11 @@ class Run:
                 if trainer.checkpoint and (state.stopped or state.epoch % trainer.checkpoint_epochs == 0):
                     self.save()
         return state
+
+    def _compile(self) -> None:
+        """Compile before the bar counts: a new cell's first step takes seconds, and says nothing of the others."""
+        x, target, lengths = self.train.batch(np.arange(1))
+        self.network.loss_and_grad(self.params, x, target, loss=self.trainer.loss, lengths=lengths)
 
     def save(self) -> None:
         """Write the checkpoint."""
