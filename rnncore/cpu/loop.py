@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..lang.graph import Node
+from ..lang.graph import Node, pinned_origin
 from ..lang.trace import Step
 from ..plan.adjoint import adjoint_of, boundary_of
 from ..plan.model import ONE, Plan, Product
@@ -53,6 +53,11 @@ def functions(dtype: str) -> dict[str, int]:
 @lru_cache(maxsize=512)
 def plan_of(step: Step, which: str) -> Plan:
     """The plan of a step: ``"infer"``, ``"forward"`` or ``"backward"``."""
+    with pinned_origin(None):
+        return _planned(step, which)
+
+
+def _planned(step: Step, which: str) -> Plan:
     order = {p.name: k for k, p in enumerate(step.params)}
     sizes = {n: _dim(step, n) for n in step.inputs}
     if which == "backward":

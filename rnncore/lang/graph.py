@@ -28,7 +28,7 @@ def author_line() -> Origin | None:
     """File and line of the innermost frame outside the engine: the author's own line."""
     pinned = getattr(_pinned, "origin", None)
     if pinned is not None:
-        return pinned
+        return pinned or None
     frame = sys._getframe(1)
     while frame is not None:
         if not os.path.abspath(frame.f_code.co_filename).startswith(_PACKAGE + os.sep):
@@ -38,14 +38,14 @@ def author_line() -> Origin | None:
 
 
 class pinned_origin:
-    """Within this context new nodes belong to the given author's line (derivatives, rewrites)."""
+    """Within this context new nodes belong to the given author's line, None for no line (derivatives, rewrites)."""
 
     def __init__(self, origin: Origin | None):
         self.origin = origin
 
     def __enter__(self):
         self.before = getattr(_pinned, "origin", None)
-        _pinned.origin = self.origin
+        _pinned.origin = self.origin if self.origin is not None else ()
 
     def __exit__(self, *exc):
         _pinned.origin = self.before

@@ -59,6 +59,11 @@ class Adjoint:
 @lru_cache(maxsize=256)
 def adjoint_of(step: Step) -> Adjoint:
     """Differentiate a step once."""
+    with pinned_origin(None):
+        return _differentiated(step)
+
+
+def _differentiated(step: Step) -> Adjoint:
     graph = step.graph
     seeds: dict[Node, Node] = {}
     for name, node in [*step.next_states.items(), ("y", step.output)]:

@@ -115,6 +115,8 @@ class Run:
         """Compile before the bar counts: a new cell's first step takes seconds, and says nothing of the others."""
         x, target, lengths = self.train.batch(np.arange(1))
         self.network.loss_and_grad(self.params, x, target, loss=self.trainer.loss, lengths=lengths)
+        if self.valid is not None:
+            self.network(self.params, x, lengths=lengths)
 
     def save(self) -> None:
         """Write the checkpoint."""
