@@ -88,6 +88,7 @@ def where(typingctx, c, a, b):
 
 
 def larger(a, b):
+    """The larger of two lanes; NaN where the first is NaN."""
     first = builder_or(a, a.compare(">=", b), a.compare("!=", a))
     return a.select(first, b)
 

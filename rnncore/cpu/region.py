@@ -10,6 +10,7 @@ __all__ = ["emit_region"]
 
 
 def emit_region(w: Writer, wave: int) -> None:
+    """Write the pointwise work of a wave: a loop over rows, in it loops over units cut where a reduction ends."""
     plan = w.plan
     stores = [st for st in plan.stores if plan.ready[st.node.id][0] == wave]
     needed = _needed(plan, stores, wave)

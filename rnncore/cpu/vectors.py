@@ -28,6 +28,7 @@ class _VectorModel(models.PrimitiveModel):
 
 
 def bits_of(ty):
+    """The type of a comparison of values of type `ty`."""
     return Vector("bit", ty.count) if isinstance(ty, Vector) else types.boolean
 
 
@@ -37,6 +38,7 @@ def joint(a, b):
 
 
 def spread(builder, value, ty, to):
+    """`value` of type `ty` in every lane where `to` is a vector and `ty` is not, else as it is."""
     if isinstance(ty, Vector) or not isinstance(to, Vector):
         return value
     count = to.count

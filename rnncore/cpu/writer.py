@@ -30,6 +30,8 @@ class Kernel:
 
 
 class Writer:
+    """The text of one kernel while it is written: lines, names of values, and the tables that it reads."""
+
     def __init__(self, plan: Plan, dtype: str, count: int, pretty: bool):
         self.plan, self.dtype, self.count, self.pretty = plan, dtype, count, pretty
         self.item = 4 if dtype == "float32" else 8

@@ -249,8 +249,7 @@ class Graph:
         if level is None:
             level = "step" if any(a.level == "step" for a in args) else "call"
         node = Node(self, op, args, attrs, shape, level, author_line(), next(self._ids))
-        self._table[key] = node
-        return node
+        return self._table.setdefault(key, node)  # another thread may have made it meanwhile
 
     def const(self, value: float) -> Node:
         return self.make("const", (), (float(value),))

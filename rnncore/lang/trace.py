@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,13 +33,27 @@ from .weights import Parameter, Weights
 
 __all__ = ["Step", "trace", "signature_of", "constant", "current_graph", "resolve", "run_traced"]
 
-_ACTIVE: list[Graph] = []
+class _Active(threading.local):
+    """The graphs of the steps being traced in this thread, the innermost last."""
+
+    def __init__(self):
+        self.graphs: list[Graph] = []
+
+
+_active = _Active()
 
 
 def current_graph() -> Graph:
-    if not _ACTIVE:
+    """The graph of the step that is being traced in this thread.
+
+    Raises
+    ------
+    LanguageError
+        None is.
+    """
+    if not _active.graphs:
         raise fail("this function has a meaning only inside a step that is being traced")
-    return _ACTIVE[-1]
+    return _active.graphs[-1]
 
 
 def constant(array) -> Node:
@@ -159,7 +174,7 @@ def trace(fn: Callable, options: Mapping[str, Any], order: tuple[str, ...] | Non
 
 def run_traced(graph: Graph, fn: Callable, *args, **kwargs) -> tuple[Any, Origin]:
     """Call an author's function on symbols; whatever it raises becomes a `LanguageError` at its own line."""
-    _ACTIVE.append(graph)
+    _active.graphs.append(graph)
     lines = [line for _, _, line in fn.__code__.co_lines() if line]
     origin = (fn.__code__.co_filename, max(lines))
     try:
@@ -173,7 +188,7 @@ def run_traced(graph: Graph, fn: Callable, *args, **kwargs) -> tuple[Any, Origin
         message = f"{type(error).__name__}: {error}"
         raise LanguageError(message, *_last_line(error, fn)) from error
     finally:
-        _ACTIVE.pop()
+        _active.graphs.pop()
 
 
 def _last_line(error: BaseException, fn: Callable) -> Origin:

@@ -87,6 +87,13 @@ def root_name(matrix: Node) -> str:
 
 
 def outer_sum(s: Slots, name: str, node: Node) -> Sum:
+    """The gradient of a matrix as pairs of vectors, whose outer products a chunk of time adds up.
+
+    Raises
+    ------
+    LanguageError
+        It is no sum of outer products.
+    """
     total = Sum(name)
     stack = [node]
     while stack:

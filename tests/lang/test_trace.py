@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -273,6 +274,29 @@ def test_a_symbol_of_another_step_is_refused():
 def test_a_function_of_the_language_needs_a_step():
     with pytest.raises(LanguageError, match="only inside a step"):
         constant([1.0])
+
+
+def test_steps_are_traced_in_several_threads_at_once():
+    inside, problems = threading.Barrier(2), []
+
+    def work(k):
+        def fn(w, x, h):
+            inside.wait(20)  # both traces are under way
+            made = constant([1.0, 2.0 + k])
+            inside.wait(20)
+            return tanh(w.h(x)) + made
+
+        try:
+            assert [v[1] for v in trace(fn, {}).arrays.values()] == [2.0 + k]
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(30)
+    assert not problems
 
 
 def test_what_a_cell_is_made_of_must_be_a_function():
