@@ -94,7 +94,7 @@ def sum(a):
 
 
 def max(a):
-    """Largest value over units: a scalar."""
+    """Largest value over units: a scalar; several that are largest share its derivative."""
     return _call("rmax", a)
 
 
@@ -112,8 +112,10 @@ def dot(a, b):
 
 
 def norm(a):
-    """Euclidean length over units: a scalar."""
-    return sqrt(sum(a * a))
+    """Euclidean length over units: a scalar; its derivative at 0 is 0."""
+    square = sum(a * a)
+    nought = square == 0
+    return where(nought, 0, sqrt(where(nought, 1, square)))  # the root of 0 has an infinite slope
 
 
 def softmax(a):

@@ -103,6 +103,12 @@ def _where(c, a, b):
     return apply("where", c, a, b)
 
 
+def _rmax_vjp(g, n):
+    """The adjoint goes to the largest value, in equal shares where several are the largest."""
+    largest = apply("eq", n.args[0], n)
+    return (_where(largest, g / apply("sum", largest), 0),)
+
+
 def _sin_vjp(g, n):
     return (g * apply("cos", n.args[0]),)
 
@@ -143,8 +149,7 @@ _ROWS = [
     Op("stop", 1, _real, _none),
     Op("sum", 1, lambda a: np.sum(a, axis=-1),
        lambda g, n: (apply("spread", g, n.args[0]),), shape=_reduced, costly=True),
-    Op("rmax", 1, _rmax, lambda g, n: (
-        _where(apply("eq", n.args[0], n), g, 0),), shape=_reduced, costly=True),
+    Op("rmax", 1, _rmax, _rmax_vjp, shape=_reduced, costly=True),
     Op("spread", 2, lambda a, like: np.broadcast_to(a, like.shape), lambda g, n: (apply("sum", g), None)),
     Op("matmul", 2, None, lambda g, n: (apply("outer", g, n.args[1]), apply("matmul_t", n.args[0], g)),
        shape=_matmul, costly=True),

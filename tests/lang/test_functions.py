@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import rnncore as rn
 from rnncore import lang
 from rnncore.lang.trace import trace
 from rnncore.reference import evaluate
@@ -91,6 +92,21 @@ def test_operators_and_their_mirrors():
 @pytest.mark.parametrize("number", [np.float64(2), np.int32(2), np.float32(2)])
 def test_numpy_numbers_on_either_side(number):
     np.testing.assert_array_equal(on_symbols(lambda h: number * h + h / number, a), 2 * a + a / 2)
+
+
+def test_the_derivative_of_a_length_at_zero_is_zero():
+    @lang.cell
+    def fn(w, x, h):
+        return lang.norm(h) * w.v.init(1.0) + 0.5 * h
+
+    net = rn.Network(fn(3), inputs=1)
+    params, x = net.init(dtype="float64"), np.zeros((2, 4, 1))
+    start = {"h": np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 4.0]])}
+    y, _, tape = net.forward(params, x[:, :1], state=start)
+    _, dstate, _ = net.backward(params, tape, np.ones(y.shape))
+    np.testing.assert_allclose(y[:, 0], [[0, 0, 0], [6.5, 5, 7]])
+    np.testing.assert_allclose(dstate["h"], [[0.5] * 3, [2.3, 0.5, 2.9]])
+    assert np.isnan(net(params, x, state={"h": np.full((2, 3), np.nan)})[0]).all()
 
 
 def test_softmax_does_not_overflow():

@@ -122,6 +122,14 @@ def test_the_derivative_at_a_kink_is_the_documented_one(name):
     assert [float(np.ravel(v)[0]) for v in got.values()] == wanted
 
 
+def test_equal_largest_values_share_the_derivative():
+    equal = np.array([[2.0, 1.0, 2.0, 0.0, 2.0], [1, 2, 3, 4, 5]])
+    graph, root, args, leaves = graph_of("rmax", [("step", 5)], [equal])
+    adjoint = reverse({root: graph.leaf("adj", "y", (), "step")})
+    got = evaluate({"d": adjoint[args[0].id]}, leaves | {("adj", "y"): np.array([3.0, 1.0])}, SIZES)
+    np.testing.assert_allclose(got["d"], [[1, 0, 1, 0, 1], [0, 0, 0, 0, 1]])
+
+
 def leaf(graph, name="a", shape=("n5",), level="step"):
     return graph.leaf("input", name, shape, level)
 
