@@ -240,6 +240,7 @@ class Graph:
         self._table: dict[tuple, Node] = {}
         self._ids = itertools.count()
         self.arrays: dict[str, np.ndarray] = {}
+        self.names: dict[int, str] = {}  # the author's variables, by node id
 
     def make(self, op: str, args: tuple[Node, ...] = (), attrs: tuple = (), shape: tuple = (), level=None) -> Node:
         key = (op, tuple(a.id for a in args), attrs, len(shape) if op == "leaf" else 0)
@@ -250,6 +251,20 @@ class Graph:
             level = "step" if any(a.level == "step" for a in args) else "call"
         node = Node(self, op, args, attrs, shape, level, author_line(), next(self._ids))
         return self._table.setdefault(key, node)  # another thread may have made it meanwhile
+
+    def named_like(self, made: Node, node: Node) -> Node:
+        """`made`, which stands for `node` in a rewritten graph, under the author's name of it."""
+        if node.id in self.names:
+            self.names.setdefault(made.id, self.names[node.id])
+        return made
+
+    def take_names(self, order: list[Node]) -> None:
+        """Give the last value of each line that assigns a variable the variable's name."""
+        last_of_line = {n.origin: n for n in order if n.origin and n.op not in ("const", "leaf", "array")}
+        for origin, node in last_of_line.items():
+            match = _ASSIGNED.match(linecache.getline(*origin))
+            if match:
+                self.names[node.id] = match.group(1)
 
     def const(self, value: float) -> Node:
         return self.make("const", (), (float(value),))
@@ -290,22 +305,19 @@ def topological(roots: Iterable[Node]) -> list[Node]:
 _ASSIGNED = re.compile(r"^\s*([A-Za-z_]\w*)\s*=(?!=)")
 
 
+_OF_KIND = {"adj": ("d", ""), "grad": ("d", ""), "next": ("", "_next")}  # what stands around a leaf's name
+
+
 def author_names(order: list[Node]) -> dict[int, str]:
-    """Names for printing: the author's variable where a line assigns one, else ``v<i>``."""
-    last_of_line: dict[Origin, Node] = {}
-    for node in order:
-        if node.origin is not None and node.op not in ("const", "leaf", "array"):
-            last_of_line[node.origin] = node
+    """Names for printing: the author's variable where there is one, else ``v<i>``."""
     names: dict[int, str] = {}
     taken: set[str] = set()
     for node in order:
-        name = f"v{len(names)}"
-        if node.op == "leaf":
-            name = re.sub(r"\W", "_", node.attrs[1])
-        elif node.origin is not None and last_of_line.get(node.origin) is node:
-            match = _ASSIGNED.match(linecache.getline(*node.origin))
-            name = match.group(1) if match else name
-        base, number = name, 1
+        base = node.graph.names.get(node.id, f"v{len(names)}")
+        if node.op == "leaf" and node.id not in node.graph.names:
+            before, after = _OF_KIND.get(node.attrs[0], ("", ""))
+            base = before + re.sub(r"\W", "_", node.attrs[1]) + after
+        name, number = base, 1
         while name in taken:
             number += 1
             name = f"{base}_{number}"

@@ -249,6 +249,7 @@ def resolve(name, graph, signature, weights, roots, dims, separate) -> Step:
             params.append(Parameter(final[key], shape, p.role, p.start, p.origin))
     resolved = {key: made[n.id] for key, n in roots.items()}
     check_graph(resolved)
+    target.take_names(topological(resolved.values()))
     sizes = {n: _fixed(d) for n, d in dims.items()}
     equal = tuple(_constraints(dims))
     return Step(name, target, signature.inputs, signature.states, tuple(params), resolved, sizes, equal, separate,

@@ -32,7 +32,7 @@ class Slots:
         """The node with every sum of products replaced by a slot's leaf."""
         if node.id not in self.made:
             with pinned_origin(node.origin):
-                self.made[node.id] = self._rewritten(node)
+                self.made[node.id] = node.graph.named_like(self._rewritten(node), node)
         return self.made[node.id]
 
     def _rewritten(self, node: Node) -> Node:

@@ -59,7 +59,7 @@ class _Rewrite:
 
     def __call__(self, node: Node) -> Node:
         if node.id not in self.made:
-            self.made[node.id] = self._node(node)
+            self.made[node.id] = node.graph.named_like(self._node(node), node)
         return self.made[node.id]
 
     def _node(self, node: Node) -> Node:
