@@ -16,7 +16,7 @@ from typing import Any
 
 import pluggy
 
-from . import hookspecs
+from . import hookspecs, lang
 from .errors import PluginError, RnncoreError
 from .hookspecs import KINDS, PROJECT
 from .lang.component import Component
@@ -151,6 +151,8 @@ def told(error: BaseException, filename: str | None = None) -> str:
     if isinstance(error, RnncoreError):
         return str(error)
     message = f"{type(error).__name__}: {error}"
+    if isinstance(error, ImportError) and error.name == lang.__name__:
+        message = _unknown_import(error, message)
     if isinstance(error, SyntaxError) and error.filename:
         where, line = error.filename, error.lineno
         message = f"{type(error).__name__}: {error.msg}"
@@ -162,6 +164,17 @@ def told(error: BaseException, filename: str | None = None) -> str:
         return f"{where}: {message}" if where else message
     source = linecache.getline(where, line).strip()
     return f"{where}:{line}: {message}" + (f"\n    {source}" if source else "")
+
+
+def _unknown_import(error: ImportError, message: str) -> str:
+    """``from rnncore.lang import erf`` in the words of the language, which knows what is near."""
+    found = re.search(r"cannot import name '(\w+)'", str(error))
+    try:
+        if found:
+            getattr(lang, found[1])
+    except AttributeError as told_by_the_language:
+        return str(told_by_the_language)
+    return message
 
 
 def _digest(text: str) -> str:

@@ -146,14 +146,17 @@ def backward(net, params, tape: Tape, dy, dstate):
         if net.mode != "many-to-one" and net.outputs is not None and not batch.full:
             rows = rows[_user_rows(batch).index(batch.lengths)]
     dxs, dstarts, grads = _backward(net, params, tape, rows, dfinal, want_dx=True)
-    return _as_given(net, batch, dxs), dstarts, grads
+    return _as_given(net, batch, dxs, params.dtype), dstarts, grads
 
 
-def _as_given(net, batch: Batch, dxs):
+def _as_given(net, batch: Batch, dxs, dtype):
     if isinstance(net.inputs, Tokens):
         return None
     shaped = {}
-    for name, rows in dxs.items():
+    for name, features in net.sizes.items():
+        rows = dxs.get(name)
+        if rows is None:  # nothing reads this input
+            rows = np.zeros((len(batch.arrays[name]), features), dtype)
         if batch.form == "padded":
             shaped[name] = rows.reshape(batch.size, batch.time, rows.shape[1])
         else:

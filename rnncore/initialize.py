@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, LanguageError
 from .lang.component import Bound, Component
 from .params import Params
 from .registry import current
@@ -18,7 +18,7 @@ ROLES = ("input", "recurrent", "diagonal", "vector", "scalar", "readout", "state
 
 
 def initialize(parameters: Iterable[tuple], seed: int, dtype: Any, chosen: Mapping[str, Any]) -> Params:
-    """Parameters from (path, shape, role, start) rows.
+    """Parameters from (path, shape, role, start, author's line) rows.
 
     Raises
     ------
@@ -38,11 +38,16 @@ def initialize(parameters: Iterable[tuple], seed: int, dtype: Any, chosen: Mappi
         raise InputError(f"seed must be an integer of at least 0, got {seed!r}")
     defaults = current().defaults("initializer")
     rows = list(parameters)
-    params = Params.zeros({path: shape for path, shape, _, _ in rows}, name)
+    params = Params.zeros({path: shape for path, shape, *_ in rows}, name)
     streams = np.random.SeedSequence(int(seed)).spawn(len(rows))
-    for (path, shape, role, start), stream in zip(rows, streams):
+    for (path, shape, role, start, origin), stream in zip(rows, streams):
         how = start if start is not None else chosen.get(role, defaults.get(role, 0.0))
-        params[path] = _values(how, shape, np.random.default_rng(stream), path)
+        try:
+            params[path] = _values(how, shape, np.random.default_rng(stream), path)
+        except InputError as error:
+            if start is None or origin is None:
+                raise
+            raise LanguageError(str(error), *origin) from None
     return params
 
 

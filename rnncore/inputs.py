@@ -137,7 +137,8 @@ def _numbers(value, what: str, tokens: bool, complex_too: bool = False) -> np.nd
 def _rows(array: np.ndarray, dtype, tokens: bool) -> np.ndarray:
     """As a C-contiguous 2-D array of the computing dtype; no copy where it already is."""
     wanted = np.int64 if tokens else (dtype or (array.dtype if array.dtype.kind == "c" else np.float64))
-    return np.ascontiguousarray(array, dtype=wanted)
+    with np.errstate(over="ignore"):  # what is too large for the dtype is infinite in it
+        return np.ascontiguousarray(array, dtype=wanted)
 
 
 def _from_arrays(net, dtype, given, lengths) -> Batch:

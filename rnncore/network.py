@@ -80,6 +80,7 @@ class Network:
         if isinstance(self.inputs, Tokens):
             _check_token_readers(self.block)
         self.loops  # noqa: B018  (sizes that do not fit are refused here)
+        self.shapes  # noqa: B018  (names that clash are refused here)
         self.features  # noqa: B018  (merges and residuals that cannot be are refused here)
 
     @cached_property
@@ -107,7 +108,11 @@ class Network:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Path and shape of every parameter, in the order of ``params.flat``."""
-        return {path: shape for path, shape, _, _ in self._parameters()}
+        rows = [(path, shape) for path, shape, *_ in self._parameters()]
+        for k, (path, _) in enumerate(rows):
+            if path in dict(rows[:k]):
+                raise InputError(f"two different parameters would both be called {path!r}; rename the one in the cell")
+        return dict(rows)
 
     @cached_property
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -119,16 +124,16 @@ class Network:
         }
 
     def _parameters(self):
-        """(path, shape, role, start) of every parameter."""
+        """(path, shape, role, start, the author's line) of every parameter."""
         for prefix, (layer, sizes) in self.loops.items():
             for p in layer.step.params:
-                yield prefix + p.name, tuple(sizes[d] for d in p.shape), p.role, p.start
+                yield prefix + p.name, tuple(sizes[d] for d in p.shape), p.role, p.start, p.origin
             if self.initial_state == "learned":
                 for s in layer.step.states:
-                    yield f"{prefix}{s}0", (sizes[layer.step.dims[s]],), "state", None
+                    yield f"{prefix}{s}0", (sizes[layer.step.dims[s]],), "state", None, None
         if self.outputs is not None:
-            yield "readout.V", (self.outputs, self.features), "readout", None
-            yield "readout.c", (self.outputs,), "bias", 0.0
+            yield "readout.V", (self.outputs, self.features), "readout", None, None
+            yield "readout.c", (self.outputs,), "bias", 0.0, None
 
     def init(self, seed: int = 0, dtype: Any = "float32", device: str = "cpu", **roles) -> Params:
         """Initial parameters.
@@ -187,6 +192,9 @@ class Network:
 
     def forward(self, params: Params, x, *, lengths=None, state=None, seed: int | None = None):
         """As a call, and keeps on the tape what BPTT needs. `seed` drives dropout; None: no dropout.
+
+        The tape refers to `x` itself where its dtype and layout need no conversion: write nothing into it
+        before `backward`.
 
         Returns
         -------
@@ -315,7 +323,7 @@ class Network:
 
     def to_json(self) -> str:
         """The description as JSON text; no numbers of parameters in it."""
-        return json.dumps(self.describe(), sort_keys=True)
+        return json.dumps(self.describe(), sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Network:

@@ -115,6 +115,8 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
         if not one:
             inside = np.arange(batch.time) < batch.lengths[:, None]
             target = target[inside]
+    if classes and not target.size:
+        target = target.astype(np.int64)  # an empty list says nothing of its type
     if target.dtype.kind not in ("iu" if classes else "fiub") and target.size:
         wanted = "integers" if classes else "numbers"
         raise InputError(f"targets of loss {loss.name!r} must be {wanted}, got {target.dtype}")

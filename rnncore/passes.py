@@ -10,6 +10,7 @@ import numpy as np
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .cpu.layout import Layout, Rows, layout_of
 from .cpu.run import LoopTape, loop_backward, loop_forward, prepare
+from .errors import InputError
 from .inputs import Batch, Tokens
 from .params import Params
 
@@ -25,6 +26,21 @@ class Kept:
     block: Block
     inner: list = field(default_factory=list)
     extra: dict = field(default_factory=dict)
+
+
+def generator_of(seed) -> np.random.Generator | None:
+    """The generator of dropout; None for no dropout.
+
+    Raises
+    ------
+    InputError
+        `seed` is neither None nor an integer of at least 0.
+    """
+    if seed is None:
+        return None
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InputError(f"seed must be None or an integer of at least 0, got {seed!r}")
+    return np.random.default_rng(int(seed))
 
 
 def loops_of(node) -> Iterator[LoopTape]:
@@ -44,7 +60,7 @@ class Pass:
         self.layout: Layout = layout_of(batch.lengths, batch.full)
         self.lengths = batch.lengths
         self.dtype = params.dtype if isinstance(params, Params) else packed.dtype
-        self.rng = np.random.default_rng(seed) if seed is not None else None
+        self.rng = generator_of(seed)
         self.packed = packed
         self.final: dict[str, np.ndarray] = {}
         self.dstate: dict[str, np.ndarray] = {}
@@ -99,7 +115,7 @@ class Pass:
         self.final |= {prefix + s: v for s, v in final.items()}
         end = None
         if last:
-            end = final[step.states[0]]
+            end = final[step.states[0]].copy()  # what the caller gets as state and as output is not one memory
             if step.separate_output:
                 end = _last_rows(out, self.lengths, numbers[step.output.shape[0]])
         if tape is None:

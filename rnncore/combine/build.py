@@ -27,9 +27,11 @@ def chain(*blocks, dropout: float = 0.0, residual: bool = False) -> Chain:
     """
     if not blocks:
         raise InputError("a chain needs at least one block, got none")
-    if not 0 <= dropout < 1:
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
         raise InputError(f"dropout must lie in [0, 1), got {dropout!r}")
-    return Chain(tuple(as_block(b) for b in blocks), float(dropout), bool(residual))
+    if not isinstance(residual, bool):
+        raise InputError(f"residual must be True or False, got {residual!r}")
+    return Chain(tuple(as_block(b) for b in blocks), float(dropout), residual)
 
 
 def join(merge: str = "concat", **blocks) -> Join:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import importlib.util
 import inspect
 import linecache
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +20,17 @@ __all__ = ["Component", "Bound", "loss", "optimizer", "schedule", "initializer",
 
 
 def plain(value: Any) -> bool:
-    """Whether `value` can be an option: JSON's scalars and tuples of them."""
+    """Whether `value` can be an option: JSON's scalars (numbers finite) and tuples of options."""
     if isinstance(value, tuple):
         return all(plain(v) for v in value)
-    return value is None or isinstance(value, (bool, int, float, str))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, (bool, int, str))
+
+
+def _tuples(value: Any) -> Any:
+    """Lists, as JSON gives them, as tuples."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
 @dataclass(frozen=True, eq=True)
@@ -101,12 +112,12 @@ class Component:
         if unknown:
             known = ", ".join(self.options) or "none"
             raise InputError(f"{self.kind} {self.name!r} has no option {unknown[0]!r}; its options are: {known}")
-        given = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+        given = {k: _tuples(v) for k, v in options.items()}
         for key, value in given.items():
             if not plain(value):
                 raise InputError(
-                    f"option {key!r} of {self.kind} {self.name!r} must be a number, a string, a bool, None "
-                    f"or a tuple of these, got {type(value).__name__}"
+                    f"option {key!r} of {self.kind} {self.name!r} must be a finite number, a string, a bool, None "
+                    f"or a tuple of such, got {value!r}"
                 )
         return {**self.options, **given}
 
@@ -115,6 +126,13 @@ class Component:
         return f"<{self.kind} {self.name}{options}: {self.summary}>"
 
     def __reduce__(self):
+        spec = getattr(sys.modules.get(self.module), "__spec__", None)
+        listed = self.module == "__main__" or (spec is not None and importlib.util.find_spec(self.module) is not None)
+        if "<" in self.qualname or not listed:
+            raise InputError(
+                f"{self.kind} {self.name!r} of {self.filename} cannot be pickled: another process could not find it; "
+                "define it at the top level of a module that can be imported"
+            )
         return _find, (self.module, self.qualname)
 
 
@@ -233,8 +251,6 @@ def _code_text(code) -> str:
 
 
 def _find(module: str, qualname: str):
-    import importlib
-
     found: Any = importlib.import_module(module)
     for part in qualname.split("."):
         found = getattr(found, part)

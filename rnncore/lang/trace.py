@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LanguageError, RnncoreError
+from . import functions
 from .dims import Dim, Origin
 from .graph import (
     Graph,
@@ -67,6 +69,8 @@ def constant(array) -> Node:
     value = np.asarray(array, dtype=np.float64)
     if value.ndim not in (1, 2):
         raise fail(f"constant() takes a vector or a matrix, got an array of {value.ndim} axes")
+    if not np.isfinite(value).all():
+        raise fail("constant() takes finite numbers, got NaN or an infinity")
     return current_graph().array(value)
 
 
@@ -184,11 +188,24 @@ def run_traced(graph: Graph, fn: Callable, *args, **kwargs) -> tuple[Any, Origin
         if isinstance(error, LanguageError) and error.filename is None:
             raise LanguageError(error.message, *_last_line(error, fn)) from None
         raise
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        raise LanguageError(message, *_last_line(error, fn)) from error
+    except (Exception, SystemExit) as error:
+        raise LanguageError(_in_words(error), *_last_line(error, fn)) from error
     finally:
         _active.graphs.pop()
+
+
+def _in_words(error: BaseException) -> str:
+    """What an author's line raised; a name that is not there is held against the functions of the language."""
+    try:
+        message = f"{type(error).__name__}: {error}"
+    except Exception:  # an exception that cannot be printed
+        return type(error).__name__
+    name = getattr(error, "name", None)
+    if isinstance(error, NameError) and name:
+        near = difflib.get_close_matches(name, functions.__all__, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"its functions are: {', '.join(functions.__all__)}"
+        return f"{name!r} is not defined here; if it is meant to be of rnncore.lang, {hint}"
+    return message
 
 
 def _last_line(error: BaseException, fn: Callable) -> Origin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,7 @@ class Name(Arithmetic):
 
     __hash__ = object.__hash__
 
-    def __call__(self, *operands, bias: bool | float = True, init=None, size=None, **named) -> Node:
+    def __call__(self, /, *operands, bias: bool | float = True, init=None, size=None, **named) -> Node:
         """Sum of a matrix times each operand, plus a bias: ``W_xi x + W_hi h + b_i``."""
         pairs = [(_leaf_name(o), o) for o in operands] + list(named.items())
         if not pairs:
@@ -102,14 +103,16 @@ class Name(Arithmetic):
             raise fail(f"w.{self.name} is given the operand {max(names, key=names.count)!r} twice")
         out = self._size(size)
         start = init if init is not None else self.start
+        if isinstance(start, float) and not math.isfinite(start):
+            raise fail(f"init of w.{self.name} must be finite, got {start!r}")
         terms = [self._term(name, operand, out, start) for name, operand in pairs]
         total = terms[0]
         for term in terms[1:]:
             total = total + term
         if bias is not False:
             value = 0.0 if bias is True else bias
-            if not isinstance(value, (int, float)):
-                raise fail(f"bias of w.{self.name} must be True, False or a number, got {bias!r}")
+            if not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise fail(f"bias of w.{self.name} must be True, False or a number that is finite, got {bias!r}")
             key = ("bias", self.name, tuple(names))
             total = total + self.weights.parameter(key, "bias", (out,), float(value))
         return total

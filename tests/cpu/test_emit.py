@@ -66,6 +66,8 @@ def test_the_pretty_text_has_the_authors_names_and_lines_and_the_other_none():
     plan = plan_of(stress.gated.step(), "forward")
     pretty, plain = emit(plan, "float32", 8, pretty=True).text, emit(plan, "float32", 8).text
     assert "z = sigmoid(" in pretty and "# stress.py:" in pretty
+    backward = emit(plan_of(stress.gated.step(), "backward"), "float32", 8, pretty=True).text
+    assert "z = load(" in backward and "n = load(" in backward and "dh = load(" in backward
     assert "# stress.py" not in plain and "z = sigmoid" not in plain
 
 

@@ -35,7 +35,7 @@ def test_an_unknown_option_is_told_with_those_there_are():
         stress.simple(4, activaton="relu")
 
 
-@pytest.mark.parametrize("value", [object(), {}, lambda: 0, (1, [2])])
+@pytest.mark.parametrize("value", [object(), {}, lambda: 0, (1, {2}), float("nan"), (1.0, float("inf"))])
 def test_an_option_must_be_plain(value):
     with pytest.raises(InputError, match="option 'activation'"):
         stress.simple(4, activation=value)

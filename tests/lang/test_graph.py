@@ -61,6 +61,13 @@ def test_the_reverse_keeps_the_lines_of_what_it_differentiates():
         assert node.origin[0] == __file__ and node.origin[1] in mine
 
 
+def test_derivatives_do_not_take_the_names_of_the_authors_variables():
+    text = format_graph(adjoint_of(trace(minimal, {})).roots, with_lines=False)
+    named = {line.split(":")[0]: line for line in text.split("\n") if not line.startswith(("v", "return"))}
+    assert set(named) == {"f", "x", "h", "dh", "dy", "W_xf", "W_hf", "b_f", "W_xn", "W_hn"}
+    assert named["f"].endswith("sigmoid(" + named["f"].split("(")[-1]) and named["h"].endswith("leaf[state, h]")
+
+
 def test_the_same_op_of_the_same_arguments_is_one_node():
     graph = Graph()
     a = graph.leaf("input", "a", ("x",), "step")

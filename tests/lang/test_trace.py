@@ -96,7 +96,7 @@ def an_unknown_function(w, x, h):
 
 
 def an_undefined_name(w, x, h):
-    return tanhh(w.n(x, h))  # noqa: F821  # <- name 'tanhh' is not defined
+    return tanhh(w.n(x, h))  # noqa: F821  # <- 'tanhh' is not defined here
 
 
 def an_error_in_the_authors_own_code(w, x, h):
