@@ -1,4 +1,4 @@
-"""Cells of the tests: everyday ones, and published ones that strain the language, as any user would write them."""
+"""Components of the tests: everyday ones, and published cells that strain the language, as a user would write them."""
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from rnncore.lang import (
     exp,
     identity,
     layer_norm,
+    log,
+    loss,
     low_rank,
     mapped,
     max,
@@ -55,6 +57,19 @@ def memory(w, x, h, c):
     i, f, o = sigmoid(w.i(x, h)), sigmoid(w.f(x, h, bias=1.0)), sigmoid(w.o(x, h))
     c = f * c + i * tanh(w.g(x, h))
     return o * tanh(c), c
+
+
+@loss
+def squared(o, target):
+    """Mean squared error."""
+    return mean((o - target) ** 2)
+
+
+@loss(target="class")
+def entropy(o, target):
+    """Negative log-probability of the class under a softmax."""
+    d = o - stop_gradient(max(o))
+    return log(sum(exp(d))) - dot(target, d)
 
 
 @topology

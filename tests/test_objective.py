@@ -91,7 +91,7 @@ def test_without_a_readout_the_loss_reads_the_output_itself():
     y, _ = net(params, x, lengths=lengths)
     inside = np.arange(T) < lengths[:, None]
     want = ((y - target)[inside] ** 2).mean()
-    value, grads = net.loss_and_grad(params, x, target, loss="mean_squared", lengths=lengths)
+    value, grads = net.loss_and_grad(params, x, target, loss=stress.squared, lengths=lengths)
     assert value == pytest.approx(want, rel=1e-13)
     dy = np.where(inside[..., None], 2 * (y - target), 0) / (inside.sum() * K)
     np.testing.assert_allclose(
@@ -102,7 +102,7 @@ def test_without_a_readout_the_loss_reads_the_output_itself():
 def test_nothing_to_learn_from_is_a_loss_of_zero():
     net = net_of()
     params = net.init()
-    value, grads = net.loss_and_grad(params, x, np.zeros((B, T), int), loss="cross_entropy", lengths=[0] * B)
+    value, grads = net.loss_and_grad(params, x, np.zeros((B, T), int), loss=stress.entropy, lengths=[0] * B)
     assert value == 0.0 and not grads.flat.any()
 
 
@@ -111,8 +111,8 @@ def test_precision_is_that_of_the_parameters(dtype, bound):
     net = net_of("many-to-one")
     exact = net.init(seed=3, dtype="float64")
     params, target = exact.astype(dtype), rng.integers(0, K, B)
-    value, grads = net.loss_and_grad(params, x, target, loss="cross_entropy")
-    want, exact_grads = net.loss_and_grad(exact, x, target, loss="cross_entropy")
+    value, grads = net.loss_and_grad(params, x, target, loss=stress.entropy)
+    want, exact_grads = net.loss_and_grad(exact, x, target, loss=stress.entropy)
     assert grads.dtype == dtype and value == pytest.approx(want, rel=bound)
     assert np.abs(grads.flat - exact_grads.flat).max() <= bound * np.abs(exact_grads.flat).max()
 
@@ -151,31 +151,32 @@ def test_mistakes_in_a_loss_are_told_at_its_line(write, words):
     assert caught.value.filename == __file__
 
 
-@pytest.mark.parametrize("target, name, words", [
-    (np.zeros((B, T, 2)), "mean_squared", r"targets of loss 'mean_squared' must have shape \(4, 5, 3\), got \(4"),
-    (np.zeros((B, T)), "mean_squared", r"got \(4, 5\)"),
-    (np.zeros((B, T, K), int), "cross_entropy", r"class targets of loss 'cross_entropy' must have shape \(4, 5\)"),
-    (np.zeros((B, T)), "cross_entropy", "must be integers, got float64"),
-    (np.full((B, T), K), "cross_entropy", r"class targets must lie in 0\.\.2, got 3"),
-    (np.full((B, T), -1), "cross_entropy", "got -1"),
-    (np.full((B, T, K), "a"), "mean_squared", "must be numbers"),
-    ([np.zeros((5, K))], "mean_squared", "1 target sequences are given for 4 input sequences"),
-    ([np.zeros((5, K)), np.zeros((1, K)), np.zeros((0, K)), np.zeros((3, K))], "mean_squared",
+@pytest.mark.parametrize("target, loss_, words", [
+    (np.zeros((B, T, 2)), stress.squared, r"targets of loss 'squared' must have shape \(4, 5, 3\), got \(4"),
+    (np.zeros((B, T)), stress.squared, r"got \(4, 5\)"),
+    (np.zeros((B, T, K), int), stress.entropy, r"class targets of loss 'entropy' must have shape \(4, 5\)"),
+    (np.zeros((B, T)), stress.entropy, "must be integers, got float64"),
+    (np.full((B, T), K), stress.entropy, r"class targets must lie in 0\.\.2, got 3"),
+    (np.full((B, T), -1), stress.entropy, "got -1"),
+    (np.full((B, T, K), "a"), stress.squared, "must be numbers"),
+    ([np.zeros((5, K))], stress.squared, "1 target sequences are given for 4 input sequences"),
+    ([np.zeros((5, K)), np.zeros((1, K)), np.zeros((0, K)), np.zeros((3, K))], stress.squared,
      r"targets of sequence 1 must have shape \(2, 3\), got \(1, 3\)"),
-    ([[1.0], [1.0, 2.0]], "mean_squared", "ragged|must have shape"),
+    ([[1.0], [1.0, 2.0]], stress.squared, "ragged|must have shape"),
 ])  # fmt: skip
-def test_wrong_targets(target, name, words):
+def test_wrong_targets(target, loss_, words):
     net = net_of()
     params = net.init()
     for call in (net.loss, net.loss_and_grad):
         with pytest.raises(InputError, match=words):
-            call(params, x, target, loss=name, lengths=lengths)
+            call(params, x, target, loss=loss_, lengths=lengths)
 
 
 @pytest.mark.parametrize("given, words", [
-    ({"loss": "cross_entropi"}, "cross_entropy"), ({"loss": 3}, "loss must be the name of a loss or a loss, got 3"),
-    ({"loss": rn.optimizers.adam}, "must be the name of a loss"),
-    ({"loss": "mean_squared", "reduction": "median"}, "reduction must be 'mean' or 'sum', got 'median'"),
+    ({"loss": "no_such_loss"}, "no loss is called 'no_such_loss'"),
+    ({"loss": 3}, "loss must be the name of a loss or a loss, got 3"),
+    ({"loss": stress.simple}, "must be the name of a loss"),
+    ({"loss": stress.squared, "reduction": "median"}, "reduction must be 'mean' or 'sum', got 'median'"),
 ])  # fmt: skip
 def test_wrong_losses(given, words):
     net = net_of()
@@ -186,7 +187,7 @@ def test_wrong_losses(given, words):
 def test_dropout_is_driven_by_the_seed_and_differentiated():
     net = net_of(layer=stress.stacked(stress.gated(5), stress.gated(4), dropout=0.5))
     params, target = net.init(seed=1, dtype="float64"), rng.standard_normal((B, T, K))
-    given = {"loss": "mean_squared", "lengths": lengths}
+    given = {"loss": stress.squared, "lengths": lengths}
     values = {seed: net.loss_and_grad(params, x, target, seed=seed, **given)[0] for seed in (None, 0, 1, 2)}
     assert len(set(values.values())) == 4 and values[None] == net.loss(params, x, target, **given)
     value, grads = net.loss_and_grad(params, x, target, seed=1, **given)

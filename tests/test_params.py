@@ -117,7 +117,7 @@ def test_scipy_minimises_over_the_vector():
     target = np.cumsum(x, 1) / 3
 
     def objective(vector):
-        value, grads = small.loss_and_grad(params.with_flat(vector), x, target, loss="mean_squared")
+        value, grads = small.loss_and_grad(params.with_flat(vector), x, target, loss=stress.squared)
         return value, grads.flat
 
     before = objective(params.flat)[0]

@@ -173,7 +173,8 @@ NETWORK = """
 
     compiler.compile_extra = counted
     import numpy as np, rnncore as rn
-    net = rn.Network(rn.cells.vanilla(5), inputs=3)
+    from rnncore.lang import cell, tanh
+    net = rn.Network(cell(lambda w, x, h: tanh(w.h(x, h)))(5), inputs=3)
     params = net.init()
     y, _, tape = net.forward(params, np.ones((2, 4, 3)))
     grads = net.backward(params, tape, y)[2]
