@@ -1,23 +1,28 @@
 """How fast is a layer against PyTorch's, and against the machine?
 
 ``python -m benchmarks.compare`` calls both in turns, in one process, with the same number of threads, and prints
-medians. *Infer*: a call with weights packed before, against ``torch.inference_mode``. *Forward*: with what
-BPTT needs. *Step*: forward and backward, gradients of x and of every weight. The peak of the machine is that of a
-large float32 matrix product, measured in the same turns; a share of it counts the products of the equations only.
+medians. Between turns both rest until the other's threads sleep; ``--mixed 1`` calls one right after the other, where
+each shares the processors with the other's spinning threads.
+
+*Infer*: a call with weights packed before, against ``torch.inference_mode``. *Forward*: with what BPTT needs.
+*Step*: forward and backward, gradients of x and of every weight. The peak of the machine is that of a large float32
+matrix product, measured before each row; a share of it counts the products of the equations only.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .common import SHAPES, Case, arguments, case, gates, in_turns, named, table, verdict
+from .common import REST, SHAPES, Case, arguments, case, gates, in_turns, named, table, verdict
 
 LIMIT = 0.85
 OURS = {"lstm": {}, "gru": {"reset": "after"}, "vanilla": {}}  # the form that PyTorch's layers have
 SIDE = 2048
+SETTLE = 0.5  # seconds: OpenBLAS spins for much longer than OpenMP
 
 
 def ours(one: Case) -> dict[str, Callable[[], Any]]:
@@ -68,12 +73,16 @@ def matmul() -> Callable[[], Any]:
     return candidates[min(seconds, key=seconds.__getitem__)]
 
 
-def compare(cell: str, shape: tuple[int, int, int, int], rounds: int, product: Callable) -> tuple[list, dict]:
+def compare(
+    cell: str, shape: tuple[int, int, int, int], rounds: int, product: Callable, mixed: bool
+) -> tuple[list, dict]:
     """A row of the table, and the ratios by name."""
     one = case(cell, shape, **OURS[cell])
     mine, theirs = ours(one), torch_layer(cell, one)
     timed = {f"{side} {k}": f for k in mine for side, f in (("ours", mine[k]), ("torch", theirs[k]))}
-    seconds = in_turns({**timed, "matmul": product}, rounds)
+    seconds = in_turns({"matmul": product}, rounds)
+    time.sleep(SETTLE)
+    seconds |= in_turns(timed, rounds, rest=0.0 if mixed else REST)
     batch, steps, inputs, units = shape
     peak = 2 * SIDE**3 / seconds["matmul"]
     flops = 2 * batch * steps * gates(one) * units * (inputs + units)
@@ -86,14 +95,14 @@ def compare(cell: str, shape: tuple[int, int, int, int], rounds: int, product: C
 
 
 def main() -> None:
-    options = arguments("Speed against PyTorch and the machine.", rounds=15, cells="lstm,gru,vanilla")
+    options = arguments("Speed against PyTorch and the machine.", rounds=15, cells="lstm,gru,vanilla", mixed=0)
     import torch
 
     torch.set_num_threads(options.threads)
     product, rows, missed = matmul(), [], []
     for cell in options.cells.split(","):
         for shape in SHAPES[2:]:
-            row, ratio = compare(cell, shape, options.rounds, product)
+            row, ratio = compare(cell, shape, options.rounds, product, bool(options.mixed))
             rows.append(row)
             if cell == "lstm":
                 slow = [k for k in ("infer", "step") if ratio[k] < LIMIT]

@@ -8,12 +8,24 @@ from typing import Any
 
 import numpy as np
 
+from .emit import TURN
 from .layout import Layout, Rows
 from .loop import Compiled, LoopWeights, Packing, functions
 from .memory import address_of, take
-from .pool import run_parts
+from .pool import run_team
 
-__all__ = ["Prepared", "Call"]
+__all__ = ["Prepared", "Call", "slices_of"]
+
+_SLICES = (3, 2)  # of the batch for each thread: threads that share a core with others take fewer
+_SLICE_ROWS = 4  # as long as a slice has so many rows, which fill a register tile
+_SHARES = 4  # of a chunk's gradients for each thread
+
+
+def slices_of(batch: int, threads: int) -> int:
+    """Slices of the batch that threads take one after another."""
+    if threads == 1:
+        return 1
+    return next((n * threads for n in _SLICES if batch >= n * threads * _SLICE_ROWS), threads)
 
 
 @dataclass(eq=False)
@@ -28,9 +40,9 @@ class Prepared:
 class Call:
     """The tables of one kernel call."""
 
-    def __init__(self, prepared: Prepared, layout: Layout, limit: int, parts: int, carried: Mapping[str, int]):
-        """`carried` names further working memory and its bytes (zeroed)."""
-        self.code, self.layout, self.parts, self.packing = prepared.code, layout, parts, prepared.packing
+    def __init__(self, prepared: Prepared, layout: Layout, limit: int, threads: int, carried: Mapping[str, int]):
+        """`limit` is the rows of a chunk; `carried` names further working memory and its bytes (zeroed)."""
+        self.code, self.layout, self.threads, self.packing = prepared.code, layout, threads, prepared.packing
         self.kernel = prepared.code.kernel
         self.constants = prepared.weights.constants
         self.held: list[Any] = [prepared]
@@ -39,6 +51,7 @@ class Call:
         work = most * self.packing.work_width
         list_stride, scratch_stride = 8 * (3 * batch + 6 * most) + 64, most * 16 * item + 64
         self.sizes = {
+            "slices": slices_of(batch, threads), "shares": 1 if threads == 1 else _SHARES * threads,
             "chunks": len(starts) - 1, "batch": batch, "list_rows": most, "step": 1, "step_y": 1,
             "work_stride": work, "list_stride": list_stride, "scratch_stride": scratch_stride,
         } | self.packing.counts  # fmt: skip
@@ -48,8 +61,9 @@ class Call:
         self.addresses["starts"] = address_of(starts)
         self.addresses |= layout.addresses
         self.inputs_as(table["gemm"], table["outer"])
-        wanted = {"sync": 128, **carried, "lists": list_stride * parts, "scratch": scratch_stride * parts}
-        wanted["work"] = work if self.code.plan.sums else work * parts
+        wanted = {"tasks": TURN * max(len(starts) - 1, 1), **carried}
+        wanted |= {"lists": list_stride * threads, "scratch": scratch_stride * threads}
+        wanted["work"] = work if self.code.plan.sums else work * threads
         self._memory(wanted, zeroed=1 + len(carried))
 
     def _memory(self, wanted: Mapping[str, int], zeroed: int) -> None:
@@ -89,8 +103,8 @@ class Call:
     def go(self) -> None:
         p = np.array([self.addresses[n] for n in self.kernel.pointers], np.int64)
         s = np.array([self.sizes[n] for n in self.kernel.sizes], np.int64)
-        run, pa, sa, ka = self.code.run, address_of(p), address_of(s), address_of(self.constants)
-        run_parts(lambda part, parts: run(pa, sa, ka, part, parts), self.parts)
+        job = np.array([address_of(p), address_of(s), address_of(self.constants)], np.int64)
+        run_team(self.code.run, address_of(job), self.threads)
 
     def release(self) -> None:
         """Give the working memory back."""

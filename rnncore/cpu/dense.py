@@ -6,21 +6,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from .loop import _pack_function, functions
+from .loop import functions, native
 from .machine import host
 from .memory import address_of
-from .pool import available_parts, run_parts
+from .pool import available_threads, run_team
 
 __all__ = ["affine", "affine_backward"]
 
 _PARALLEL_FLOPS = 4e6
-
-
-@lru_cache(maxsize=16)
-def _call(dtype: str, name: str):
-    import ctypes
-
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 16)(functions(dtype)[name])
+_SLICES = 4  # of the rows for each thread
 
 
 @lru_cache(maxsize=64)
@@ -35,21 +29,20 @@ def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: i
     wide = -(-n // count) * count
     packed = np.zeros(max(k * wide, 1), dtype)
     table = np.array([address_of(w), 0, by_k, by_n, k, n, 0, 0, k, n], np.int64)
-    _pack_function(dtype)(address_of(table), 1, address_of(packed), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    native(dtype, "pack")(address_of(table), 1, address_of(packed))
     origin = np.zeros(wide, dtype)
     origin[:n] = start
     out = np.empty((len(rows), n), dtype)
     index = _positions(len(rows))
-    gemm = _call(dtype, "gemm")
-    a, i, p, c, s = (address_of(v) for v in (rows, index, packed, out, origin))
-
-    def part(at: int, parts: int) -> None:
-        first, last = at * len(rows) // parts, (at + 1) * len(rows) // parts
-        lists = i + 8 * first
-        gemm(a, rows.strides[0], lists, 0, p, c, n * out.itemsize, lists, 0, last - first, n, k, 0, s, 0, 0)
-
-    if len(rows):
-        run_parts(part, available_parts() if 2.0 * len(rows) * k * n > _PARALLEL_FLOPS else 1)
+    if not len(rows):
+        return out
+    threads = available_threads() if 2.0 * len(rows) * k * n > _PARALLEL_FLOPS else 1
+    slices = 1 if threads == 1 else _SLICES * threads
+    turn, code = np.zeros(2, np.int64), functions(dtype)
+    a, i, p, c, o, t = (address_of(v) for v in (rows, index, packed, out, origin, turn))
+    ends = (t, slices, code["gemm"], code["wait"])
+    job = np.array([a, rows.strides[0], i, p, c, n * out.itemsize, o, len(rows), n, k, *ends], np.int64)
+    run_team(code["team"], address_of(job), threads)
     return out
 
 
@@ -68,8 +61,8 @@ def affine_backward(d: np.ndarray, rows: np.ndarray, v: np.ndarray, dv: np.ndarr
     if len(d):
         index = _positions(len(d))
         scratch = np.empty(len(d) * 16 + 16, dtype)
-        outer, colsum = _call(dtype, "outer"), _call(dtype, "colsum")
+        outer, colsum = native(dtype, "outer"), native(dtype, "colsum")
         a, i, b, s = (address_of(x) for x in (d, index, rows, scratch))
         outer(a, d.strides[0], i, 0, b, rows.strides[0], i, 0, address_of(dv), dv.strides[0], len(d), n, k, s, 0, 1)
-        colsum(a, d.strides[0], i, 0, address_of(dc), len(d), n, 0, 1, 0, 0, 0, 0, 0, 0, 0)
+        colsum(a, d.strides[0], i, 0, address_of(dc), len(d), n, 0, 1)
     return _product(d, v, v.strides[0], v.strides[1], n, k, np.zeros(k, dtype))

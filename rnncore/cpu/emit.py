@@ -1,15 +1,18 @@
-"""From a plan to the text of one kernel: the whole loop of one thread, every value under its author's name."""
+"""From a plan to the text of one kernel: the whole loop, every value under its author's name."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from ..lang.ops import OPS
 from ..plan.model import Plan, Product
 from .region import emit_region
 from .writer import FUNCTION, Kernel, Writer
 
-__all__ = ["Kernel", "emit"]
+__all__ = ["TURN", "Kernel", "emit"]
 
 ARITY = 16  # of the product library's functions
+TURN = 64  # bytes of a chunk's counts: slices taken and done, shares of its sums taken and done
 
 
 def emit(plan: Plan, dtype: str, count: int, pretty: bool = False) -> Kernel:
@@ -20,24 +23,67 @@ def emit(plan: Plan, dtype: str, count: int, pretty: bool = False) -> Kernel:
     """
     w = Writer(plan, dtype, count, pretty)
     _head(w)
-    chunk_order = "range(s_chunks - 1, -1, -1)" if plan.reverse else "range(s_chunks)"
-    w.size("chunks")
-    w.block(f"for chunk in {chunk_order}:")
-    w.put(f"t0 = load_int({w.pointer('starts')} + 8 * chunk)")
-    w.put(f"t1 = load_int({w.pointer('starts')} + 8 * chunk + 8)")
-    w.put(f"r0 = load_int({w.pointer('offsets')} + 8 * t0)")
-    _own_rows(w)
-    for product in plan.hoisted:
-        _product(w, product, "chunk")
-    _steps(w)
-    for product in plan.post:
-        _post(w, product)
-    if plan.sums:
+    if plan.sums:  # a chunk's gradients are summed when all of its slices are through
+        _chunks(w)
+        w.put(f"turn = {w.pointer('tasks')} + {TURN} * chunk")
+        _tasks(w, "turn", "slices", _slice)
         _sums(w)
-    w.end()
+        w.end()
+    else:  # a slice goes through all of time without meeting another
+        _tasks(w, w.pointer("tasks"), "slices", _loop, "part == 0")
     w.put("return")
     w.kernel.text = _module(w)
     return w.kernel
+
+
+def _tasks(w: Writer, turn: str, tasks: str, body: Callable[[Writer], None], waits: str = "") -> None:
+    """Take tasks until none is left, then wait for those that other threads have taken.
+
+    `turn` is the address of two counts: tasks taken, tasks done. `waits` is the condition to wait, if not all do.
+    """
+    many = w.size(tasks)
+    w.put(f"task = fetch_add({turn}, 1)")
+    w.block(f"while task < {many}:")
+    body(w)
+    w.put(f"fetch_add({turn} + 8, 1)")
+    w.put(f"task = fetch_add({turn}, 1)")
+    w.end()
+    done = w.pointer("fn.wait")
+    if waits:
+        w.block(f"if {waits}:")
+    w.put(f"call_two({done}, ({turn} + 8, {many}))")
+    if waits:
+        w.end()
+
+
+def _loop(w: Writer) -> None:
+    _positions(w)
+    _chunks(w)
+    _own_chunk(w)
+    w.end()
+
+
+def _slice(w: Writer) -> None:
+    _positions(w)
+    _own_chunk(w)
+
+
+def _chunks(w: Writer) -> None:
+    w.size("chunks")
+    w.block(f"for chunk in {'range(s_chunks - 1, -1, -1)' if w.plan.reverse else 'range(s_chunks)'}:")
+    w.put(f"t0 = load_int({w.pointer('starts')} + 8 * chunk)")
+    w.put(f"t1 = load_int({w.pointer('starts')} + 8 * chunk + 8)")
+    w.put(f"r0 = load_int({w.pointer('offsets')} + 8 * t0)")
+
+
+def _own_chunk(w: Writer) -> None:
+    """A chunk of time for the rows of the slice `task`."""
+    _own_rows(w)
+    for product in w.plan.hoisted:
+        _product(w, product, "chunk")
+    _steps(w)
+    for product in w.plan.post:
+        _post(w, product)
 
 
 def _head(w: Writer) -> None:
@@ -57,8 +103,13 @@ def _head(w: Writer) -> None:
     ]
     for k, row in enumerate(_ROWS):
         w.head.append(f"list_{row} = pos_y + 8 * s_batch + 8 * s_list_rows * {k}")
-    w.put("for i in range((s_batch - part + parts - 1) // parts):")
-    w.put("    b = part + i * parts")
+
+
+def _positions(w: Writer) -> None:
+    """The rows of the slice `task`: neighbours in the order of falling length, so that they end at about one time."""
+    w.put("first, end = task * s_batch // s_slices, (task + 1) * s_batch // s_slices")
+    w.put("for i in range(end - first):")
+    w.put("    b = first + i")
     w.put("    store_int(pos + 8 * i, b)")
     w.put("    store_int(pos_in + 8 * i, load_int(p_base_in + 8 * b))")
     w.put("    store_int(pos_y + 8 * i, load_int(p_base_y + 8 * b))")
@@ -80,7 +131,7 @@ def _rows_of_step(w: Writer) -> None:
 
 
 def _own_rows(w: Writer) -> None:
-    """Index lists of this thread's rows of the chunk, for products over a chunk."""
+    """Index lists of the slice's rows of the chunk, for products over a chunk."""
     chunked = w.plan.hoisted + w.plan.post
     if not chunked:
         return
@@ -94,7 +145,7 @@ def _fill_lists(w: Writer, rows, own: bool) -> None:
     w.block("for t in range(t0, t1):")
     w.put(f"active = load_int({w.pointer('counts')} + 8 * t)")
     _rows_of_step(w)
-    w.block("for b in range(part, active, parts):" if own else "for b in range(active):")
+    w.block("for b in range(first, min(active, end)):" if own else "for b in range(active):")
     for row in rows:
         value = {
             "work": "w_shift + b", "saved": "r_shift + b", "prev": "prev_shift + b", "next": "next_shift + b",
@@ -171,7 +222,7 @@ def _steps(w: Writer) -> None:
         w.put("rows_own = rows")
     w.block("for t in (range(t1 - 1, t0 - 1, -1)):" if w.plan.reverse else "for t in range(t0, t1):")
     w.put(f"active = load_int({w.pointer('counts')} + 8 * t)")
-    w.put("rows = (active - part + parts - 1) // parts if active > part else 0")
+    w.put("rows = min(active, end) - first")
     w.block("if rows > 0:")
     _rows_of_step(w)
     for wave, products in enumerate(w.plan.waves):
@@ -183,16 +234,20 @@ def _steps(w: Writer) -> None:
 
 
 def _sums(w: Writer) -> None:
-    """Gradients of the chunk: all threads' rows in one order, outputs shared out."""
-    sync, barrier = w.pointer("sync"), w.pointer("fn.barrier")
-    _call(w, barrier, sync, "parts")
+    """Gradients of the chunk: all rows in one order, whoever computed them; outputs are shared out."""
     rows = set()
     for total in w.plan.sums:
         for a, b in total.pairs:
             rows |= {w.locate(w.plan.place[v.id])[2] for v in (a, b)}
         if total.value is not None:
             rows.add(w.locate(w.plan.place[total.value.id])[2])
+    w.block(f"if load_acquire(turn + 16) < {w.size('shares')}:  # else a latecomer finds it all taken")
     _fill_lists(w, sorted(rows), own=False)
+    w.end()
+    _tasks(w, "turn + 16", "shares", _share)
+
+
+def _share(w: Writer) -> None:
     scratch = f"{w.pointer('scratch')} + part * {w.size('scratch_stride')}"
     for total in w.plan.sums:
         out = w.pointer(f"sum.{total.name}")
@@ -202,12 +257,11 @@ def _sums(w: Writer) -> None:
             function = w.pointer("fn.outer.in" if brow == "in" else "fn.outer")
             m, n = w.count_of(a.shape[0]), w.count_of(b.shape[0])
             _call(w, function, abase, ald, f"list_{arow}", "0", bbase, bld, f"list_{brow}", "0",
-                  out, f"{n} * {w.item}", "rows", m, n, scratch, "part", "parts")  # fmt: skip
+                  out, f"{n} * {w.item}", "rows", m, n, scratch, "task", "s_shares")  # fmt: skip
         if total.value is not None:
             base, ld, row, _ = w.locate(w.plan.place[total.value.id])
             _call(w, w.pointer("fn.colsum"), base, ld, f"list_{row}", "0", out, "rows", w.count_of(total.dim),
-                  "part", "parts")  # fmt: skip
-    _call(w, barrier, sync, "parts")
+                  "task", "s_shares")  # fmt: skip
 
 
 def _module(w: Writer) -> str:
@@ -215,18 +269,19 @@ def _module(w: Writer) -> str:
                  ("spread", "stop", "eye"))  # fmt: skip
     functions = "load load_n store store_n keep total largest load_one spread".split()
     head = [
-        "from numba import njit",
+        "from numba import cfunc",
+        "from rnncore.cpu.atomics import fetch_add, load_acquire",
         "from rnncore.cpu.laneops import OPS",
         "from rnncore.cpu.lanes import call, lanes, load_int, store_int",
         "",
         f'F = lanes("{w.dtype}", {w.count})',
         ", ".join(functions) + " = " + ", ".join(f"F.{f}" for f in functions),
         *ops,
-        f"call_library = call({ARITY})",
+        f"call_library, call_two = call({ARITY}), call(2)",
         "",
         "",
-        '@njit("void(int64, int64, int64, int64, int64)", nogil=True, cache=True, error_model="numpy",',
-        '      fastmath={"contract", "nsz"})',
-        "def kernel(p, s, k, part, parts):",
+        '@cfunc("void(int64, int64)", cache=True, error_model="numpy", fastmath={"contract", "nsz"})',
+        "def kernel(job, part):",
+        "    p, s, k = load_int(job), load_int(job + 8), load_int(job + 16)",
     ]
     return "\n".join([*head, *["    " + line for line in w.head], *w.lines, ""])

@@ -5,7 +5,8 @@ so loop kernels compile without them.
 
 - ``gemm``: rows of C (+)= rows of A times a packed matrix; ``lookup`` the same for tokens.
 - ``outer``: C += sum over rows of outer products; ``scatter`` the same for tokens.
-- ``colsum``: c += sum over rows.  ``pack``: blocks of matrices into panels, by a table.  ``barrier``: threads meet.
+- ``colsum``: c += sum over rows.  ``pack``: blocks of matrices into panels, by a table.
+- ``team``: a gemm whose rows are shared out among threads.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from .machine import Machine
 
 __all__ = ["FUNCTIONS", "library_text", "panel_vectors"]
 
-FUNCTIONS = ("gemm", "lookup", "outer", "scatter", "colsum", "pack", "barrier")
+FUNCTIONS = ("gemm", "lookup", "outer", "scatter", "colsum", "pack", "team")
 
 
 def panel_vectors(machine: Machine) -> int:
@@ -44,15 +45,16 @@ def library_text(dtype: str, machine: Machine) -> str:
 
 _HEAD = '''\
 from numba import cfunc, njit, types
-from rnncore.cpu.atomics import fetch_add, load_acquire, store_release, yield_thread
+from rnncore.cpu.atomics import fetch_add
 from rnncore.cpu.laneops import OPS
-from rnncore.cpu.lanes import lanes, load_int
+from rnncore.cpu.lanes import call, lanes, load_int
 from rnncore.cpu.tiles import tile_outer, tile_rows
 
 F = lanes("{dtype}", {count})
 load, load_n, store_n, load_one, store_one = F.load, F.load_n, F.store_n, F.load_one, F.store_one
 add = OPS["add"]
 COUNT, ITEM, WIDEST = {count}, {item}, {widest}
+call_library, call_two = call(16), call(2)
 SIGNATURE = types.void(*[types.int64] * 16)
 OPTIONS = dict(cache=True, error_model="numpy", fastmath={{"contract", "nsz"}})
 HELPER = dict(error_model="numpy", fastmath={{"contract", "nsz"}}, inline="never")
@@ -206,18 +208,19 @@ def pack(table, many, base, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u1
             j += several
 
 
-@cfunc(SIGNATURE, **OPTIONS)
-def barrier(sync, parts, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u12, u13):
-    if parts == 1:
-        return
-    turn = load_acquire(sync + 64)
-    if fetch_add(sync, 1) == parts - 1:
-        store_release(sync, 0)
-        store_release(sync + 64, turn + 1)
-        return
-    spins = 0
-    while load_acquire(sync + 64) == turn:
-        spins += 1
-        if spins > 2000:
-            yield_thread()
+@cfunc(types.void(types.int64, types.int64), **OPTIONS)
+def team(job, part):
+    a, lda, rows, packed = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
+    c, ldc, start, m = load_int(job + 32), load_int(job + 40), load_int(job + 48), load_int(job + 56)
+    n, k, turn, slices = load_int(job + 64), load_int(job + 72), load_int(job + 80), load_int(job + 88)
+    gemm, wait = load_int(job + 96), load_int(job + 104)
+    task = fetch_add(turn, 1)
+    while task < slices:
+        first, last = task * m // slices, (task + 1) * m // slices
+        own = rows + 8 * first
+        call_library(gemm, (a, lda, own, 0, packed, c, ldc, own, 0, last - first, n, k, 0, start, 0, 0))
+        fetch_add(turn + 8, 1)
+        task = fetch_add(turn, 1)
+    if part == 0:
+        call_two(wait, (turn + 8, slices))
 '''

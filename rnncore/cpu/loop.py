@@ -22,11 +22,12 @@ from .emit import Kernel, emit
 from .library import FUNCTIONS, library_text
 from .machine import host
 from .memory import Buffer, address_of, take
+from .pool import wait_address
 from .store import load_module
 
 __all__ = [
-    "Compiled", "LoopWeights", "Packing", "call_values", "compiled", "direct_gradients", "functions", "packing_of",
-    "parameter_gradients", "parameter_offsets", "plan_of",
+    "Compiled", "LoopWeights", "Packing", "call_values", "compiled", "direct_gradients", "functions", "native",
+    "packing_of", "parameter_gradients", "parameter_offsets", "plan_of",
 ]  # fmt: skip
 
 
@@ -35,7 +36,7 @@ class Compiled:
     """A kernel ready to run, and what its tables must hold."""
 
     kernel: Kernel
-    run: Any
+    run: int  # its address
     dtype: str
 
     @property
@@ -45,9 +46,9 @@ class Compiled:
 
 @lru_cache(maxsize=4)
 def functions(dtype: str) -> dict[str, int]:
-    """Addresses of the product library's functions."""
+    """Addresses of the functions that kernels call."""
     module = load_module(library_text(dtype, host()))
-    return {name: getattr(module, name).address for name in FUNCTIONS}
+    return {name: getattr(module, name).address for name in FUNCTIONS} | {"wait": wait_address()}
 
 
 @lru_cache(maxsize=512)
@@ -104,7 +105,7 @@ def compiled(step: Step, which: str, dtype: str) -> Compiled:
         with _lock:
             if key not in _compiled:
                 kernel = emit(plan_of(step, which), dtype, host().lanes(dtype))
-                _compiled[key] = Compiled(kernel, load_module(kernel.text).kernel, dtype)
+                _compiled[key] = Compiled(kernel, load_module(kernel.text).kernel.address, dtype)
             found = _compiled[key]
     return found
 
@@ -226,7 +227,7 @@ class Packing:
             table[k, 0] = address_of(values[node])
         memory = take(self.bytes)
         memory.raw[:] = 0
-        _pack_function(self.dtype)(address_of(table), len(table), memory.address, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        native(self.dtype, "pack")(address_of(table), len(table), memory.address)
         addresses = {name: memory.address + at for name, at in self.places.items()}
         return LoopWeights(memory, addresses, self.constants)
 
@@ -254,11 +255,13 @@ def packing_of(code: Compiled, step: Step, sizes: Mapping[Any, int]) -> Packing:
     return found
 
 
-@lru_cache(maxsize=4)
-def _pack_function(dtype: str):
+@lru_cache(maxsize=16)
+def native(dtype: str, name: str):
+    """A function of the product library, to be called with up to sixteen integers."""
     import ctypes
 
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 16)(functions(dtype)["pack"])
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 16)(functions(dtype)[name])
+    return lambda *given: function(*given, *[0] * (16 - len(given)))
 
 
 @lru_cache(maxsize=512)

@@ -1,4 +1,4 @@
-"""What the host's registers are: the widths that kernels are written for."""
+"""What the host is: the registers that kernels are written for, the processors that threads may use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Machine", "host", "threads_allowed"]
+__all__ = ["Machine", "host", "processor", "processors_allowed", "threads_allowed"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,30 @@ def threads_allowed() -> int:
         if not asked.isdigit() or int(asked) < 1:
             raise InputError(f"RNNCORE_NUM_THREADS must be a positive integer, got {asked!r}")
         return int(asked)
+    allowed = processors_allowed()
+    return (os.cpu_count() or 1) if allowed is None else len(allowed)
+
+
+def processors_allowed() -> frozenset[int] | None:
+    """Processors given to this thread; None where the system does not tell."""
     try:
-        return len(os.sched_getaffinity(0))
+        return frozenset(os.sched_getaffinity(0))
     except AttributeError:
-        return os.cpu_count() or 1
+        return None
+
+
+def processor() -> int | None:
+    """The processor this thread runs on; None where the system does not tell."""
+    which = _sched_getcpu()
+    found = -1 if which is None else which()
+    return None if found < 0 else found
+
+
+@lru_cache(maxsize=1)
+def _sched_getcpu():
+    import ctypes
+
+    try:
+        return ctypes.PyDLL(None).sched_getcpu  # returns at once: no need to let go of the interpreter's lock
+    except (AttributeError, OSError, TypeError):
+        return None

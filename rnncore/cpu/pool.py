@@ -1,93 +1,174 @@
-"""Threads for the parts of one call. One call at a time has them; another one runs alone in its own thread.
+"""Threads for one call. One call at a time has them; another one runs alone in its own thread.
 
-So every part of a call really runs at once, which the barrier inside a kernel needs, and many
-callers never start more threads than there are processors. After a fork the child starts its own.
+The work of a call is cut into more tasks than there are threads, and a thread takes the next one when it is
+ready. So a thread that shares its core with other programs takes fewer, one that comes when all is done takes
+none, and nobody waits for a thread that has not begun. Workers live in compiled code, asleep on a pipe: they
+never ask for the interpreter's lock. After a fork the child starts threads of its own.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from _queue import SimpleQueue
-from collections.abc import Callable
+from functools import lru_cache
 
-from .machine import threads_allowed
+import numpy as np
 
-__all__ = ["run_parts", "available_parts"]
+from .machine import processor, processors_allowed, threads_allowed
+from .memory import address_of
+from .store import load_module
+
+__all__ = ["available_threads", "run_team", "wait_address"]
+
+_BOX = 16  # int64 of a worker's box: state, function, job, its number, the end of the pipe that wakes it
+
+_TEXT = """\
+from numba import cfunc, types
+from rnncore.cpu.atomics import (
+    compare_exchange, load_acquire, read_byte, store_release, write_byte, yield_thread)
+from rnncore.cpu.lanes import call, load_int, store_int
+
+OPTIONS = dict(cache=True, error_model="numpy")
+call_work = call(2)
+IDLE, POSTED, RUNNING = 0, 1, 2
+
+
+@cfunc(types.void(types.int64, types.int64), **OPTIONS)
+def serve(box, wakes):
+    while True:
+        read_byte(wakes)
+        if compare_exchange(box, POSTED, RUNNING) == POSTED:
+            call_work(load_int(box + 8), (load_int(box + 16), load_int(box + 24)))
+            store_release(box, IDLE)
+
+
+@cfunc(types.void(types.int64, types.int64, types.int64, types.int64), **OPTIONS)
+def launch(boxes, workers, work, job):
+    for k in range(workers):
+        box = boxes + k * 128
+        store_int(box + 8, work)
+        store_int(box + 16, job)
+        store_release(box, POSTED)
+        write_byte(load_int(box + 32))
+    call_work(work, (job, 0))
+    for k in range(workers):
+        box = boxes + k * 128
+        if compare_exchange(box, POSTED, IDLE) != POSTED:
+            spins = 0
+            while load_acquire(box) == RUNNING:
+                spins += 1
+                if spins > 50000:
+                    yield_thread()
+
+
+@cfunc(types.void(types.int64, types.int64), **OPTIONS)
+def wait(count, target):
+    spins = 0
+    while load_acquire(count) < target:
+        spins += 1
+        if spins > 50000:
+            yield_thread()
+"""
+
+
+@lru_cache(maxsize=1)
+def _native():
+    import ctypes
+
+    module = load_module(_TEXT)
+    kinds = {"serve": 2, "launch": 4}
+    return {
+        name: ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * n)(getattr(module, name).address) for name, n in kinds.items()
+    } | {"wait": module.wait.address}
+
+
+def wait_address() -> int:
+    """The C function ``wait(count, target)``: returns when the int64 at address `count` has reached `target`."""
+    return _native()["wait"]
+
+
+class _Worker:
+    def __init__(self, number: int, box: np.ndarray):
+        self.kept_from: tuple[int, frozenset[int]] | None = None
+        self.pipe = os.pipe()
+        os.set_blocking(self.pipe[1], False)
+        box[:] = 0
+        box[3:5] = number, self.pipe[1]
+        serve = _native()["serve"]
+        self.thread = threading.Thread(target=serve, args=(address_of(box), self.pipe[0]), daemon=True, name="rnncore")
+        try:
+            self.thread.start()
+        except RuntimeError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for end in self.pipe:
+            os.close(end)
+
+    def keep_from(self, caller: int, allowed: frozenset[int]) -> None:
+        """Stay off the caller's processor: a scheduler whose processors are all busy leaves both where they wake."""
+        if self.kept_from == (caller, allowed):
+            return
+        self.kept_from = caller, allowed
+        try:
+            os.sched_setaffinity(self.thread.native_id or 0, allowed - {caller} or allowed)
+        except OSError:  # it may run where the system lets it
+            pass
 
 
 class _Pool:
     def __init__(self):
-        self.pid = os.getpid()
         self.lock = threading.Lock()
-        self.workers: list[SimpleQueue] = []
-        self.done: SimpleQueue = SimpleQueue()
+        self.workers: list[_Worker] = []
+        self.boxes = np.zeros((max(os.cpu_count() or 1, threads_allowed()), _BOX), np.int64)
 
-    def grow(self, n: int) -> None:
+    def ready(self, n: int) -> int:
+        """Have up to `n` workers, off the caller's processor; returns how many there are."""
+        n = min(n, len(self.boxes))
         while len(self.workers) < n:
-            queue: SimpleQueue = SimpleQueue()
-            thread = threading.Thread(target=self._serve, args=(queue,), daemon=True, name="rnncore")
             try:
-                thread.start()
-            except RuntimeError:  # no more threads to be had, or the interpreter is shutting down
-                return
-            self.workers.append(queue)
-
-    def _serve(self, queue: SimpleQueue) -> None:
-        while True:
-            work, part, parts = queue.get()
-            try:
-                work(part, parts)
-                self.done.put(None)
-            except BaseException as error:
-                self.done.put(error)
+                self.workers.append(_Worker(len(self.workers) + 1, self.boxes[len(self.workers)]))
+            except (RuntimeError, OSError):  # no more threads or pipes to be had, or the interpreter is shutting down
+                break
+        caller, allowed = processor(), processors_allowed()
+        if caller is not None and allowed is not None:
+            for worker in self.workers[:n]:
+                worker.keep_from(caller, allowed)
+        return min(n, len(self.workers))
 
 
 _pool = _Pool()
 
 
-def available_parts() -> int:
-    """Parts a call may be split into."""
+def _renew() -> None:
+    global _pool
+    for worker in _pool.workers:
+        worker.close()
+    _pool = _Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
+
+
+def available_threads() -> int:
+    """Threads a call may use."""
     return threads_allowed()
 
 
-def run_parts(work: Callable[[int, int], None], parts: int) -> None:
-    """Run ``work(part, parts)`` for every part at the same time; alone if the threads are taken.
+def run_team(work: int, job: int, threads: int) -> None:
+    """Call the C function at address `work` as ``work(job, 0)`` here and as ``work(job, k)`` in other threads.
 
-    `work` must give the same result however many parts there are.
+    ``work(job, 0)`` must return when every task of the job is done, and do all of them if nobody else comes; the
+    others take tasks until none is left. All have returned when `run_team` does.
     """
-    global _pool
-    if _pool.pid != os.getpid():
-        _pool = _Pool()
     pool = _pool
-    if parts <= 1 or not pool.lock.acquire(blocking=False):
-        work(0, 1)
+    launch = _native()["launch"]
+    if threads <= 1 or not pool.lock.acquire(blocking=False):
+        launch(0, 0, work, job)
         return
     try:
-        pool.grow(parts - 1)
-        parts = min(parts, len(pool.workers) + 1)
-        for k in range(1, parts):
-            pool.workers[k - 1].put((work, k, parts))
-        try:
-            work(0, parts)
-        finally:
-            errors = [_patient_get(pool.done) for _ in range(1, parts)]
-        for error in errors:
-            if error is not None:
-                raise error
+        launch(address_of(pool.boxes), pool.ready(threads - 1), work, job)
     finally:
         pool.lock.release()
-
-
-def _patient_get(queue: SimpleQueue):
-    """Wait for a part to end, through an interrupt: its memory is in use until then."""
-    interrupted = None
-    while True:
-        try:
-            result = queue.get()
-            break
-        except KeyboardInterrupt as error:
-            interrupted = error
-    if interrupted is not None:
-        raise interrupted
-    return result

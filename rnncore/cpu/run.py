@@ -15,7 +15,7 @@ from .call import Call, Prepared
 from .layout import Layout, Rows
 from .loop import call_values, compiled, direct_gradients, functions, packing_of, parameter_gradients
 from .memory import Buffer, address_of, take
-from .pool import available_parts
+from .pool import available_threads
 
 __all__ = ["LoopTape", "loop_forward", "loop_backward", "prepare"]
 
@@ -53,8 +53,8 @@ def prepare(layer: Layer, which: str, params: Mapping[str, np.ndarray], sizes, d
     return Prepared(code, packing(params, call_values(layer.step, params, sizes, dtype)), packing)
 
 
-def _parts(layer: Layer, sizes, layout: Layout, factor: float) -> int:
-    allowed = available_parts()
+def _threads(layer: Layer, sizes, layout: Layout, factor: float) -> int:
+    allowed = available_threads()
     if allowed == 1 or layout.batch < 2:
         return 1
     weights = sum(prod(sizes[d] for d in p.shape) for p in layer.step.params)
@@ -89,9 +89,9 @@ def loop_forward(
     """
     code = prepared.code
     plan, dtype, step = code.plan, np.dtype(code.dtype), layer.step
-    parts = _parts(layer, sizes, layout, 1.0)
+    threads = _threads(layer, sizes, layout, 1.0)
     packing = prepared.packing
-    call = Call(prepared, layout, _forward_rows(packing.work_width, parts), parts, {})
+    call = Call(prepared, layout, _forward_rows(packing.work_width, threads), threads, {})
     kept: dict[str, Buffer] = {}
     arrays: dict[str, np.ndarray] = {}
     for s in step.states:
@@ -134,8 +134,8 @@ def loop_forward(
     return final, tape
 
 
-def _forward_rows(width: int, parts: int) -> int:
-    return max(1, _FORWARD_BYTES * parts // max(width, 1))
+def _forward_rows(width: int, threads: int) -> int:
+    return max(1, _FORWARD_BYTES * threads // max(width, 1))
 
 
 def _backward_rows(width: int, held: int) -> int:
@@ -185,7 +185,7 @@ def loop_backward(
     widths = {s: packing.row_bytes(step.dims[s]) for s in step.states}
     carries = {f"adj.{s}": 2 * layout.batch * width for s, width in widths.items()}
     rows = _backward_rows(packing.work_width, sum(b.nbytes for b in tape.buffers.values()))
-    call = Call(prepared, layout, rows, _parts(layer, sizes, layout, 2.0), carries)
+    call = Call(prepared, layout, rows, _threads(layer, sizes, layout, 2.0), carries)
     for name, buffer in tape.buffers.items():
         call.addresses[name] = buffer.address
     for name in step.inputs:

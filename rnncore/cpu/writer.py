@@ -73,7 +73,7 @@ class Writer:
         variable = self._entry(name, self.kernel.pointers, "p", "p_")
         if new and name == "work" and not self.plan.sums:
             # Threads that do not meet at the end of a chunk have each a region of their own: rows of ragged
-            # batches move from chunk to chunk, and one thread may be a chunk ahead.
+            # batches move from chunk to chunk, and one slice may be a chunk ahead of another.
             self.head.append(f"p_work += part * {self.size('work_stride')}")
         return variable
 
@@ -184,8 +184,8 @@ class Writer:
 FUNCTION = {"and": "and_", "or": "or_", "not": "not_", "abs": "abs_"}
 _OWN = re.compile(r"(at|c|l|number|vector)\d+|(p|s|o|ld|list|pos)_.*|.*_sum|.*_shift")
 _RESERVED = {
-    "p", "s", "k", "t", "i", "j", "b", "part", "parts", "rows", "left", "active", "chunk", "pos", "total", "largest",
-    "load", "store", "keep", "spread", "add", "sub", "mul", "div", "neg", "exp", "log", "sqrt", "sin", "cos", "tanh",
-    "sigmoid", "softplus", "relu", "abs_", "maximum", "minimum", "where", "lt", "le", "gt", "ge", "eq", "ne", "and_",
-    "or_", "not_", "t0", "t1", "r0", "F", "lambda", "rows_own", "range",
+    "p", "s", "k", "t", "i", "j", "b", "part", "task", "turn", "job", "first", "end", "rows", "left", "active",
+    "chunk", "pos", "total", "largest", "load", "store", "keep", "spread", "add", "sub", "mul", "div", "neg", "exp",
+    "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "abs_", "maximum", "minimum", "where", "lt",
+    "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "t0", "t1", "r0", "F", "lambda", "rows_own", "range",
 }  # fmt: skip

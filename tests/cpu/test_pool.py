@@ -1,66 +1,114 @@
-"""Threads: every part runs at once, errors come back, and who finds the threads taken runs alone."""
+"""Threads of a call: everything is done whoever comes, once, and nobody is waited for who has not begun."""
 
+import os
+import subprocess
+import sys
 import threading
+import time
 
+import numpy as np
 import pytest
+from numba import cfunc, types
 
-from rnncore.cpu.pool import run_parts
+from rnncore.cpu.atomics import fetch_add, load_acquire
+from rnncore.cpu.lanes import call, load_int, store_int
+from rnncore.cpu.memory import address_of
+from rnncore.cpu.pool import run_team, wait_address
 
-
-def test_every_part_runs_at_the_same_time():
-    barrier, seen = threading.Barrier(3), []
-
-    def work(part, parts):
-        barrier.wait(20)
-        seen.append((part, parts))
-
-    run_parts(work, 3)
-    assert sorted(seen) == [(0, 3), (1, 3), (2, 3)]
+TASKS = 64
+call_two = call(2)
 
 
-@pytest.mark.parametrize("wrong", [0, 1, 2])
-def test_an_error_in_a_part_is_raised_after_all_have_ended(wrong):
+@cfunc(types.void(types.int64, types.int64))
+def mark(job, part):
+    """Each task marks its place with the part that did it; a task spins `effort` times."""
+    turn, marks, wait, effort = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
+    task = fetch_add(turn, 1)
+    while task < 64:
+        for _ in range(effort):
+            load_acquire(turn)
+        store_int(marks + 8 * task, load_int(marks + 8 * task) + 100 + part)
+        fetch_add(turn + 8, 1)
+        task = fetch_add(turn, 1)
+    if part == 0:
+        call_two(wait, (turn + 8, 64))
+
+
+def marked(threads: int, effort: int = 2000) -> np.ndarray:
+    turn, marks = np.zeros(2, np.int64), np.zeros(TASKS, np.int64)
+    job = np.array([address_of(turn), address_of(marks), wait_address(), effort], np.int64)
+    run_team(mark.address, address_of(job), threads)
+    assert turn[1] == TASKS
+    return marks - 100
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_every_task_is_done_once(threads):
+    for _ in range(200):
+        marks = marked(threads, 10)
+        assert ((marks >= 0) & (marks < threads)).all()
+
+
+def test_others_take_part():
+    seen = set()
+    for _ in range(50):
+        seen |= set(marked(2, 20000).tolist())
+    assert seen == {0, 1} or len(os.sched_getaffinity(0)) == 1
+
+
+def test_callers_in_several_threads_do_not_meet():
     done = []
 
-    def work(part, parts):
-        if part == wrong:
-            raise ValueError(f"part {part}")
-        done.append(part)
+    def caller():
+        for _ in range(100):
+            done.append(int(marked(2, 100).min()))
 
-    with pytest.raises(ValueError, match=f"part {wrong}"):
-        run_parts(work, 3)
-    assert sorted(done) == [k for k in range(3) if k != wrong]
-    run_parts(work if wrong > 1 else lambda part, parts: None, 1)
-
-
-def test_a_call_within_a_call_runs_alone():
-    inner = []
-
-    def work(part, parts):
-        if part == 0:
-            run_parts(lambda p, n: inner.append((p, n)), 4)
-
-    run_parts(work, 2)
-    assert inner == [(0, 1)]
+    callers = [threading.Thread(target=caller) for _ in range(4)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join(60)
+    assert len(done) == 400 and min(done) >= 0
 
 
-def test_a_second_caller_runs_alone_while_the_first_has_the_threads():
-    holding, release, second = threading.Event(), threading.Event(), []
+def test_a_worker_that_never_comes_is_not_waited_for(monkeypatch):
+    from rnncore.cpu import pool
 
-    def first(part, parts):
-        holding.set()
-        release.wait(20)
+    asleep = pool._Pool()
+    monkeypatch.setattr(pool, "_pool", asleep)
+    marked(2)
+    end = os.dup(asleep.workers[0].pipe[1])
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, asleep.workers[0].pipe[1])  # what should wake it goes nowhere
+    for _ in range(20):
+        assert (marked(2) == 0).all()
+    os.dup2(end, asleep.workers[0].pipe[1])
+    before = time.monotonic()
+    while (marked(2, 20000) == 0).all():
+        assert time.monotonic() - before < 20 or len(os.sched_getaffinity(0)) == 1
+        if len(os.sched_getaffinity(0)) == 1:
+            break
+    os.close(end)
+    os.close(null)
 
-    caller = threading.Thread(target=run_parts, args=(first, 2))
-    caller.start()
-    holding.wait(20)
-    run_parts(lambda part, parts: second.append((part, parts)), 2)
-    release.set()
-    caller.join(20)
-    assert second == [(0, 1)] and not caller.is_alive()
+
+FORKED = """
+import os
+import numpy as np, rnncore as rn
+
+net = rn.Network(rn.cells.gru(64), inputs=64)
+p, x = net.init(seed=0), np.ones((16, 60, 64), "float32")
+before = net(p, x)[0]
+child = os.fork()
+if child == 0:
+    same = np.array_equal(net(p, x)[0], before) and np.array_equal(net(p, x)[0], before)
+    os._exit(0 if same else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert np.array_equal(net(p, x)[0], before)
+"""
 
 
-def test_one_part_needs_no_thread():
-    me = []
-    run_parts(lambda part, parts: me.append(threading.get_ident()), 1)
-    assert me == [threading.get_ident()]
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_has_threads_of_its_own():
+    environment = {**os.environ, "RNNCORE_NUM_THREADS": "3", "PYTHONWARNINGS": "ignore"}
+    subprocess.run([sys.executable, "-c", FORKED], check=True, env=environment, timeout=300)
