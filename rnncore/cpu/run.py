@@ -194,9 +194,9 @@ def loop_backward(
     call.rows("y", tape.y_rows)
     features = sizes[step.output.shape[0]]
     if dy is None:
-        call.sequence("in.y", np.zeros(features, dtype))
+        call.sequence("dy", np.zeros(features, dtype))
     else:
-        call.sequence("in.y", dy[0], dy[1])
+        call.sequence("dy", dy[0], dy[1])
     carried = {}
     for s in step.states:
         size = sizes[step.dims[s]]

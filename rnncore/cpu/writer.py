@@ -156,9 +156,9 @@ class Writer:
         kind, label = place
         if kind in ("work", "saved"):
             return f"{self.pointer(kind)} + o_{kind}_{label}", f"ld_{kind}", kind, label
-        if kind == "input" or (kind, label) == ("adj", "y"):
-            name = f"in.{label}"
-            return self.pointer(name), self.size(f"ld.{name}"), "y" if label == "y" else "in", label
+        if kind in ("input", "out"):
+            name = f"in.{label}" if kind == "input" else "dy"
+            return self.pointer(name), self.size(f"ld.{name}"), "in" if kind == "input" else "y", label
         if kind == "adj":
             return self.pointer(f"adj.{label}"), self.width_of(self.plan.states[label]), "before", label
         if kind in ("state", "next"):

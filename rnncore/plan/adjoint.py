@@ -46,7 +46,7 @@ class Adjoint:
 
     ``roots``: ``d.<state>`` and ``d.<input>``, adjoints of what the step read; ``p.<name>``, one
     step's contribution to the gradient of a call-level value. Leaves of kind ``adj`` carry
-    the adjoints of the new states and of the output (``y``).
+    the adjoints of the new states, the one of kind ``out`` that of the output.
     ``call_roots``: gradients of the raw parameters from leaves of kind ``grad`` (see `boundary_name`).
     """
 
@@ -66,9 +66,10 @@ def adjoint_of(step: Step) -> Adjoint:
 def _differentiated(step: Step) -> Adjoint:
     graph = step.graph
     seeds: dict[Node, Node] = {}
-    for name, node in [*step.next_states.items(), ("y", step.output)]:
+    outward = [("adj", name, node) for name, node in step.next_states.items()] + [("out", "y", step.output)]
+    for kind, name, node in outward:
         with pinned_origin(node.origin):
-            seed = graph.leaf("adj", name, node.shape, "step")
+            seed = graph.leaf(kind, name, node.shape, "step")
             seeds[node] = apply("add", seeds[node], seed) if node in seeds else seed
     boundary = {boundary_name(n): n for n in boundary_of(step)}
     adjoint = reverse(seeds, stop=boundary.values())

@@ -157,7 +157,7 @@ class _Layout:
             return
         if node.op == "leaf":
             kind, label = node.attrs
-            carried = kind == "adj" and label != "y" or kind == "state" and label not in self.history
+            carried = kind == "adj" or kind == "state" and label not in self.history
             if not (carried and node.id in self.lasting) and node.shape:
                 self.place[node.id] = (kind, label)
                 return

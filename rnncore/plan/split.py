@@ -52,7 +52,7 @@ class _Rewrite:
         self.late: set[int] = set()  # nodes that depend on an adjoint
         self.product: set[int] = set()  # sums with a product in them
         for n in order:
-            if (n.op == "leaf" and n.attrs[0] == "adj") or any(a.id in self.late for a in n.args):
+            if (n.op == "leaf" and n.attrs[0] in ("adj", "out")) or any(a.id in self.late for a in n.args):
                 self.late.add(n.id)
             if n.op in ("matmul", "matmul_t") or (n.op == "add" and any(a.id in self.product for a in n.args)):
                 self.product.add(n.id)

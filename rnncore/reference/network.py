@@ -72,7 +72,7 @@ class _Run:
         state = {s: self.state[prefix + s] for s in step.states}
         batch, time = len(self.lengths), next(iter(xs.values())).shape[1]
         kept, ys = [], []
-        last = state[step.states[0]]
+        last = state[step.output_state]
         if step.separate_output:
             last = np.zeros((batch, numbers[step.output.shape[0]]), last.dtype)
         for t in range(time):
@@ -137,7 +137,7 @@ class _Run:
         batch, time = len(self.lengths), len(kept)
         carry = {s: np.array(dfinal[prefix + s]) for s in step.states}
         if not step.separate_output:
-            carry[step.states[0]] = carry[step.states[0]] + dlast
+            carry[step.output_state] = carry[step.output_state] + dlast
         sums: Arrays = {}
         dxs = {n: np.zeros((batch, time, numbers[step.dims[n]]), dy.dtype) for n in step.inputs}
         for t in reversed(range(time)):
@@ -145,7 +145,7 @@ class _Run:
             seed = np.where(active[:, None], dy[:, t], 0)
             if step.separate_output:
                 seed = seed + np.where((t == self.lengths - 1)[:, None], dlast, 0)
-            now = kept[t] | {("adj", s): v for s, v in carry.items()} | {("adj", "y"): seed}
+            now = kept[t] | {("adj", s): v for s, v in carry.items()} | {("out", "y"): seed}
             values = evaluate(adjoint.roots, now, numbers)
             for key, v in values.items():
                 if key.startswith("p."):
