@@ -366,7 +366,7 @@ def _check_token_readers(block: Block) -> None:
             for k, arg in enumerate(node.args):
                 if arg.op == "leaf" and arg.attrs == ("input", "x") and (node.op, k) != ("matmul", 1):
                     raise LanguageError(
-                        f"cell {layer.cell.name!r} uses x outside an affine map, which tokens do not allow",
+                        f"cell {layer.name!r} uses x outside an affine map, which tokens do not allow",
                         *(node.origin or ()),
                     )
 

@@ -115,7 +115,7 @@ class Pass:
         self.final |= {prefix + s: v for s, v in final.items()}
         end = None
         if last:
-            end = final[step.states[0]].copy()  # what the caller gets as state and as output is not one memory
+            end = final[step.output_state].copy()  # what the caller gets as state and as output is not one memory
             if step.separate_output:
                 end = _last_rows(out, self.lengths, numbers[step.output.shape[0]])
         if tape is None:
@@ -198,7 +198,7 @@ class Pass:
         step = tape.layer.step
         final = {s: dfinal[prefix + s] for s in step.states if prefix + s in dfinal}
         if dlast is not None and not kept.extra["separate"]:
-            first = step.states[0]
+            first = step.output_state
             final[first] = final[first] + dlast if first in final else dlast
         elif dlast is not None:
             dy = self._with_last(dy, dlast, tape)

@@ -1,10 +1,12 @@
 """Blocks that topologies are made of. `Loop` is the only one that recurs."""
 
 from .blocks import Block, Chain, Join, Loop, Reverse
-from .build import chain, join, loop, reverse
+from .build import chain, join, loop, reverse, wired
 from .topology import Arrangement, Topology, as_block, topology
+from .wired import Wired
+from .wiring import Wiring
 
 __all__ = [
-    "Arrangement", "Block", "Chain", "Join", "Loop", "Reverse", "Topology", "as_block", "chain", "join", "loop",
-    "reverse", "topology",
+    "Arrangement", "Block", "Chain", "Join", "Loop", "Reverse", "Topology", "Wired", "Wiring", "as_block", "chain",
+    "join", "loop", "reverse", "topology", "wired",
 ]  # fmt: skip

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..errors import InputError
 from ..lang.cell import Layer, sizes_of
+from .wired import Wired
 
-__all__ = ["Block", "Loop", "Chain", "Join", "Reverse", "reads_backward"]
+__all__ = ["Block", "Loop", "Chain", "Join", "Reverse", "loops_in", "reads_backward"]
 
 Sizes = Mapping[str, int]
 
@@ -19,7 +20,7 @@ class Block(ABC):
     """A map from sequences to sequences, with parameters and states under path prefixes."""
 
     @abstractmethod
-    def walk(self, prefix: str, sizes: Sizes) -> Iterator[tuple[str, Layer, dict[Any, int]]]:
+    def walk(self, prefix: str, sizes: Sizes) -> Iterator[tuple[str, Layer | Wired, dict[Any, int]]]:
         """Every loop as (path prefix, layer, numbers of its size symbols), in the order of execution."""
 
     @abstractmethod
@@ -27,7 +28,7 @@ class Block(ABC):
         """Size of the output at each step."""
 
     @abstractmethod
-    def readers(self) -> Iterator[Layer]:
+    def readers(self) -> Iterator[Layer | Wired]:
         """The layers that read the network's own ``x``."""
 
 
@@ -35,7 +36,7 @@ class Block(ABC):
 class Loop(Block):
     """A layer's step repeated over time, its states fed back (the Elman form)."""
 
-    layer: Layer
+    layer: Layer | Wired
 
     def walk(self, prefix, sizes):
         yield prefix, self.layer, sizes_of(self.layer, sizes)
@@ -125,6 +126,15 @@ class Reverse(Block):
 
     def features(self, sizes):
         return self.block.features(sizes)
+
+
+def loops_in(block: Block) -> Iterator[Loop]:
+    """Every loop of a block."""
+    if isinstance(block, Loop):
+        yield block
+    inner = getattr(block, "blocks", None) or [b for b in [getattr(block, "block", None)] if b is not None]
+    for each in inner:
+        yield from loops_in(each)
 
 
 def reads_backward(block: Block) -> bool:

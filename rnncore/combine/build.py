@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..errors import InputError
 from ..lang.cell import Layer
 from .blocks import Chain, Join, Loop, Reverse
 from .topology import as_block
+from .wired import Wired
 
-__all__ = ["loop", "chain", "join", "reverse"]
+__all__ = ["loop", "chain", "join", "reverse", "wired"]
 
 
 def loop(layer: Layer) -> Loop:
@@ -44,3 +47,44 @@ def join(merge: str = "concat", **blocks) -> Join:
 def reverse(block) -> Reverse:
     """A block that runs against time, within each sequence's own length."""
     return Reverse(as_block(block))
+
+
+def wired(fn: Callable, *layers: Layer, **options) -> Loop:
+    """One loop over the equations of several layers, or of one, wired by a function: graph to graph.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(net, *layers, **options)``, at the top level of a module. It is run once, on symbols, builds a step
+        by what `Wiring` offers, and returns the output, a vector. Numbers of units are symbols too.
+    *layers : Layer
+    **options
+        What an option of a topology can be.
+
+    Raises
+    ------
+    InputError
+        Something else than a layer is given.
+    LanguageError
+        The wiring is impossible; the error points at the author's line.
+
+    Examples
+    --------
+    >>> import rnncore as rn
+    >>> from rnncore.combine import topology, wired
+    >>> def in_turn(net, first, second):
+    ...     below = net.layer(first, "0.", beside={"x": {"above": net.before(second, "1.")}})
+    ...     return net.layer(second, "1.", inputs={"x": below})
+    >>> @topology
+    ... def ring(first, second):
+    ...     return wired(in_turn, first, second)
+    >>> net = rn.Network(ring(rn.cells.vanilla(4), rn.cells.vanilla(2)), inputs=3)
+    >>> net.shapes["0.W_aboveh"]
+    (4, 2)
+    """
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise InputError(f"a loop is wired of layers, cells called with their units, got {type(layer).__name__}")
+    made = Wired(fn, layers, tuple(options.items()))
+    made.step  # noqa: B018  (an impossible wiring is refused here)
+    return Loop(made)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, RnncoreError
 from ..lang.cell import Layer
 from ..lang.component import Component
-from .blocks import Block, Loop
+from .blocks import Block, Loop, loops_in
+from .wired import Wired
 
 __all__ = ["Topology", "Arrangement", "topology", "as_block"]
 
@@ -45,7 +46,8 @@ class Topology(Component):
 
     def fingerprint_of(self, block: Block) -> str:
         """A hash of how the blocks are combined."""
-        return hashlib.sha256(repr(block).encode()).hexdigest()[:16]
+        wirings = [loop.layer.step.fingerprint for loop in loops_in(block) if isinstance(loop.layer, Wired)]
+        return hashlib.sha256(" ".join([repr(block), *wirings]).encode()).hexdigest()[:16]
 
     def __hash__(self):
         return hash(self.fn)
@@ -65,7 +67,12 @@ class Arrangement:
 
     @property
     def block(self) -> Block:
-        made = self.topology.fn(*self.children, **self.options)
+        try:
+            made = self.topology.fn(*self.children, **self.options)
+        except ValueError as error:
+            if isinstance(error, RnncoreError):
+                raise
+            raise InputError(f"topology {self.topology.name!r}: {error}") from error
         if isinstance(made, (Layer, Arrangement)):
             return as_block(made)
         if not isinstance(made, Block):

@@ -53,6 +53,10 @@ class Cell(Component):
         """The traced step with `options` chosen; traced once and kept."""
         return _traced(self, tuple(sorted(self.complete(options).items())))
 
+    def rewired(self, options: Mapping[str, Any], wires: Mapping[str, tuple[str, ...]]) -> Step:
+        """The step with other operands in its affine maps (see `rnncore.lang.trace.trace`)."""
+        return _traced(self, tuple(sorted(self.complete(dict(options)).items())), tuple(sorted(wires.items())))
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -79,6 +83,16 @@ class Layer:
 
     def __setstate__(self, state):
         self.__dict__.update(state)
+
+    @property
+    def name(self) -> str:
+        """The cell's."""
+        return self.cell.name
+
+    @property
+    def members(self) -> tuple[tuple[str, Layer], ...]:
+        """The layers whose equations the step holds, by the path prefix of their states: this one alone."""
+        return (("", self),)
 
     @property
     def source(self) -> str:
@@ -152,9 +166,10 @@ def sizes_of(layer: Layer, given: Mapping[str, int]) -> dict[Any, int]:
     missing = [n for n in step.inputs if n not in given]
     if missing:
         raise InputError(
-            f"cell {layer.cell.name!r} reads the input {missing[0]!r}; the network gives: {', '.join(given) or 'none'}"
+            f"cell {layer.name!r} reads the input {missing[0]!r}; the network gives: {', '.join(given) or 'none'}"
         )
-    sizes: dict[Any, int] = {UNITS: layer.units} | {n: given[n] for n in step.inputs}
+    sizes: dict[Any, int] = {prefix + UNITS: member.units for prefix, member in layer.members}
+    sizes |= {n: given[n] for n in step.inputs}
     symbols = step.size_symbols
     sizes |= {s: s for s in symbols if isinstance(s, int)}
     for a, b, origin in step.equal:
@@ -163,21 +178,20 @@ def sizes_of(layer: Layer, given: Mapping[str, int]) -> dict[Any, int]:
                 f"the equations make the sizes of {a!r} and {b!r} equal, but they are {sizes[a]} and {sizes[b]}",
                 *(origin or (None, None)),
             )
-    _check_units(layer, sizes, symbols)
+    for prefix, member in layer.members:
+        if prefix + UNITS not in symbols:
+            _check_units(member, step, prefix + member.step.states[0], sizes)
     return sizes
 
 
-def _check_units(layer: Layer, sizes: Mapping[Any, int], symbols: frozenset) -> None:
-    if UNITS in symbols:
-        return
-    first = layer.step.states[0]
-    dim = layer.step.dims[first]
+def _check_units(layer: Layer, step: Step, first: str, sizes: Mapping[Any, int]) -> None:
+    dim = step.dims[first]
     got, of = sizes[dim], f" (that of {dim!r})" if isinstance(dim, str) else ""
     if got != layer.units:
         raise LanguageError(
-            f"{layer.units} units were asked for, but the equations of {layer.cell.name!r} fix the size of the state "
+            f"{layer.units} units were asked for, but the equations of {layer.name!r} fix the size of the state "
             f"{first!r} to {got}{of}",
-            *(layer.step.fixed.get(first) or (layer.cell.filename, layer.cell.lineno)),
+            *(step.fixed.get(first) or (layer.cell.filename, layer.cell.lineno)),
         )
 
 
@@ -185,10 +199,10 @@ _lock = threading.Lock()
 _steps: dict[tuple, Step] = {}
 
 
-def _traced(component: Cell, options: tuple) -> Step:
-    key = (component.fn, tuple((k, type(v), v) for k, v in options))
+def _traced(component: Cell, options: tuple, wires: tuple = ()) -> Step:
+    key = (component.fn, tuple((k, type(v), v) for k, v in options), wires)
     found = _steps.get(key)
     if found is None:
         with _lock:
-            found = _steps.get(key) or _steps.setdefault(key, trace(component.fn, dict(options)))
+            found = _steps.get(key) or _steps.setdefault(key, trace(component.fn, dict(options), dict(wires)))
     return found

@@ -101,6 +101,12 @@ class Step:
     separate_output: bool = False
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     fixed: Mapping[str, Origin | None] = field(default_factory=dict)
+    of_state: str | None = None
+
+    @property
+    def output_state(self) -> str:
+        """The state whose new value is the output, unless the output is apart from the states."""
+        return self.of_state or self.states[0]
 
     @property
     def next_states(self) -> dict[str, Node]:
@@ -152,28 +158,53 @@ def signature_of(fn: Callable) -> Signature:
     return Signature(first + tuple(further), states)
 
 
-def trace(fn: Callable, options: Mapping[str, Any], order: tuple[str, ...] | None = None) -> Step:
+def trace(fn: Callable, options: Mapping[str, Any], wires: Mapping[str, tuple[str, ...]] | None = None) -> Step:
     """Trace the step `fn` with `options` chosen.
+
+    Parameters
+    ----------
+    wires : mapping of str to tuple of str, optional
+        By the name of an input or a state, the operands that affine maps take where they read it itself.
+        Names that the step does not have become further inputs.
 
     Raises
     ------
     LanguageError
         The equations are wrong; the error points at the author's line.
     """
-    signature = signature_of(fn)
+    wires = wires or {}
+    signature = _with_inputs(signature_of(fn), fn, wires)
     graph = Graph()
     dims = {n: Dim(symbols=[n]) for n in signature.inputs} | {n: Dim() for n in signature.states}
     with pinned_origin((fn.__code__.co_filename, fn.__code__.co_firstlineno)):
         leaf = {n: graph.leaf("input", n, (dims[n],), "step") for n in signature.inputs}
         leaf |= {n: graph.leaf("state", n, (dims[n],), "step") for n in signature.states}
-    weights = Weights(graph, signature.states)
+    fed = tuple(m for new in wires.values() for m in new)
+    recurrent = (*signature.states, *(m for m in fed if m not in wires))
+    weights = Weights(graph, recurrent, {leaf[n].id: (n, [(m, leaf[m]) for m in new]) for n, new in wires.items()})
     parameters = list(inspect.signature(fn).parameters.values())[1:]
     positional = [leaf[p.name] for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     keyword = {p.name: leaf[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
     returned, origin = run_traced(graph, fn, weights, *positional, **keyword, **options)
+    for name, new in wires.items():
+        if leaf[name].id not in weights.wired:
+            raise fail(f"no affine map of {fn.__name__} reads {name} itself: {', '.join(new)} would enter nowhere", origin)
     with pinned_origin(origin):
         roots, separate = _returned(fn, returned, graph, leaf, signature.states)
     return resolve(fn.__name__, graph, signature, weights, roots, dims, separate)
+
+
+def _with_inputs(signature: Signature, fn: Callable, wires: Mapping[str, tuple[str, ...]]) -> Signature:
+    """The signature with what `wires` adds to the inputs."""
+    own = (*signature.inputs, *signature.states)
+    new = [m for old, several in wires.items() for m in several if m != old]
+    clash = [m for m in new if m in own or new.count(m) > 1]
+    if clash:
+        raise fail(
+            f"an operand {clash[0]!r} cannot be wired into {fn.__name__}, which has an input or a state of that name",
+            (fn.__code__.co_filename, fn.__code__.co_firstlineno),
+        )
+    return Signature((*signature.inputs, *new), signature.states)
 
 
 def run_traced(graph: Graph, fn: Callable, *args, **kwargs) -> tuple[Any, Origin]:

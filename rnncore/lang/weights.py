@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,9 @@ class Parameter:
     role: str
     start: Any = None
     origin: Origin | None = None
+
+
+Wire = tuple[str, list[tuple[str, Node]]]  # a leaf's name, and the operands in its place
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,11 @@ class Name(Arithmetic):
 
     def __call__(self, /, *operands, bias: bool | float = True, init=None, size=None, **named) -> Node:
         """Sum of a matrix times each operand, plus a bias: ``W_xi x + W_hi h + b_i``."""
-        pairs = [(_leaf_name(o), o) for o in operands] + list(named.items())
-        if not pairs:
+        given = [(_leaf_name(o), o) for o in operands] + list(named.items())
+        if not given:
             raise fail(f"w.{self.name}() needs an operand; w.{self.name} alone is a learned vector")
+        read = [self.weights.read(name, operand) for name, operand in given]
+        pairs = [pair for several in read for pair in several]
         names = [n for n, _ in pairs]
         if len(set(names)) != len(names):
             raise fail(f"w.{self.name} is given the operand {max(names, key=names.count)!r} twice")
@@ -113,7 +118,7 @@ class Name(Arithmetic):
             value = 0.0 if bias is True else bias
             if not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise fail(f"bias of w.{self.name} must be True, False or a number that is finite, got {bias!r}")
-            key = ("bias", self.name, tuple(names))
+            key = ("bias", self.name, tuple(several[0][0] for several in read))
             total = total + self.weights.parameter(key, "bias", (out,), float(value))
         return total
 
@@ -169,10 +174,15 @@ def _leaf_name(operand) -> str:
 
 
 class Weights:
-    """The learned numbers of one cell; parameters appear as they are first used."""
+    """The learned numbers of one cell; parameters appear as they are first used.
 
-    def __init__(self, graph: Graph, states: tuple[str, ...]):
-        self.graph, self.states = graph, states
+    ``wires`` gives the operands that affine maps take where they read an input or a state itself: by the
+    node id of that leaf their names and leaves; ``wired`` collects the leaves that were read so.
+    """
+
+    def __init__(self, graph: Graph, states: tuple[str, ...], wires: Mapping[int, Wire] | None = None):
+        self.graph, self.states, self.wires = graph, states, dict(wires or {})
+        self.wired: set[int] = set()
         self.made: dict[tuple, tuple[Node, Parameter]] = {}
 
     def __getattr__(self, name: str) -> Name:
@@ -184,6 +194,22 @@ class Weights:
         if not isinstance(name, str) or not name.isidentifier():
             raise fail(f"a weight's name must be an identifier, got {name!r}")
         return Name(self, name)
+
+    def read(self, name: str, operand) -> list[tuple[str, Any]]:
+        """The operands, by name, that stand for `operand` in an affine map: itself, or what is wired in its place."""
+        kind = operand if isinstance(operand, Operand) else None
+        value = kind.value if kind else operand
+        wire = self.wires.get(value.id) if isinstance(value, Node) else None
+        if wire is None:
+            if any(name == new and name != old for old, news in self.wires.values() for new, _ in news):
+                raise fail(f"an operand {name!r} is wired into these equations, which have one of that name; rename it")
+            return [(name, operand)]
+        self.wired.add(value.id)
+        old, several = wire
+        return [
+            (name if new == old else new, leaf if kind is None else Operand(kind.kind, leaf, kind.extra))
+            for new, leaf in several
+        ]
 
     def parameter(self, key: tuple, role: str, shape: tuple, start) -> Node:
         if key in self.made:
