@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..lang.cell import Layer, sizes_of
 from .wired import Wired
 
-__all__ = ["Block", "Loop", "Chain", "Join", "Reverse", "loops_in", "reads_backward"]
+__all__ = ["Block", "Loop", "Chain", "Join", "Reverse", "last_loop", "loops_in", "reads_backward"]
 
 Sizes = Mapping[str, int]
 
@@ -135,6 +135,15 @@ def loops_in(block: Block) -> Iterator[Loop]:
     inner = getattr(block, "blocks", None) or [b for b in [getattr(block, "block", None)] if b is not None]
     for each in inner:
         yield from loops_in(each)
+
+
+def last_loop(block: Block) -> Loop | None:
+    """The loop that gives a block's output; None where several do."""
+    if isinstance(block, Chain):
+        return last_loop(block.blocks[-1])
+    if isinstance(block, Reverse):
+        return last_loop(block.block)
+    return block if isinstance(block, Loop) else None
 
 
 def reads_backward(block: Block) -> bool:

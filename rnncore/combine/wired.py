@@ -97,9 +97,10 @@ def _trace(wired: Wired) -> tuple[Step, tuple[tuple[str, int], ...], str | None]
             if f"next.{state}" not in net.roots:
                 raise fail(f"{wired.name} hands on no new {state}")
         of = net.output_state(output)
-        leaves = net.inputs | net.states
-        dims = {n: leaf.shape[0] if leaf.shape else Dim(symbols=[n]) for n, leaf in leaves.items()}
+        leaves = net.inputs | net.states | net.sources
+        dims = {n: leaf.shape[-1] if leaf.shape else Dim(symbols=[n]) for n, leaf in leaves.items()}
+        extras = {f"out.{name}": node for name, node in net.extras.items()}
         signature = Signature(tuple(net.inputs), tuple(key.removeprefix("next.") for key in net.roots))
-        step = resolve(wired.name, graph, signature, net, net.roots | {"y": output}, dims, of is None)
-    places = tuple((prefix, next(k for k, l in enumerate(layers) if l is layer)) for prefix, layer in net.members)
-    return replace(step, of_state=of), places, net.fed_back
+        step = resolve(wired.name, graph, signature, net, net.roots | {"y": output} | extras, dims, of is None)
+    places = tuple((prefix, next(k for k, each in enumerate(layers) if each is layer)) for prefix, layer in net.members)
+    return replace(step, of_state=of, sources=tuple(net.sources), extras=tuple(net.extras)), places, net.fed_back

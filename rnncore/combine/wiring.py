@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..lang.cell import Layer
-from ..lang.dims import UNITS, Dim, unify
+from ..lang.dims import POSITION, UNITS, Dim, unify
 from ..lang.graph import Graph, Node, author_line, fail, pinned_origin, topological
 from ..lang.ops import apply, as_node
 from ..lang.trace import Step
 from ..lang.weights import Parameter
+from .attention import attend
 
 __all__ = ["FORCED", "TRUE", "Wiring"]
 
@@ -30,7 +31,9 @@ class Wiring:
         self.graph, self.taught = graph, taught
         self.inputs: dict[str, Node] = {}
         self.states: dict[str, Node] = {}
+        self.sources: dict[str, Node] = {}
         self.roots: dict[str, Node] = {}
+        self.extras: dict[str, Node] = {}
         self.members: list[tuple[str, Layer]] = []
         self.made: dict[tuple, tuple[Node, Parameter]] = {}
         self.fed_back: str | None = None
@@ -42,6 +45,52 @@ class Wiring:
         if name not in self.inputs:
             self.inputs[name] = self.graph.leaf("input", name, (Dim(symbols=[name]),), "step")
         return self.inputs[name]
+
+    def source(self, name: str, size: Dim | None = None) -> Node:
+        """Another sequence, all of which every step sees: (position, size)."""
+        if name not in self.sources:
+            own = Dim(symbols=[name])
+            if size is not None:
+                unify(own, size, author_line())
+            self.sources[name] = self.graph.leaf("source", name, (POSITION, own), "step")
+        return self.sources[name]
+
+    def attend(self, scorer, query: Node, values: Node, prefix: str = "scorer.") -> Node:
+        """The context Σ_p α_p v_p of a source's values, α the softmax over its positions of their scores.
+
+        The weights α become the further output ``alpha``. Bahdanau, Cho and Bengio 2014; Luong et al. 2015.
+
+        Parameters
+        ----------
+        scorer : Scorer or Bound
+            A scorer, with options or as it is; its free sizes are that of the query.
+        query : Node
+            A vector.
+        values : Node
+            Of `source`; each value is its own key.
+        prefix : str
+            Path of the scorer's parameters.
+        """
+        context, self.extras["alpha"] = attend(self, scorer, query, values, prefix)
+        return context
+
+    def affine(self, path: str, *, bias: bool = True, **operands: Node) -> Node:
+        """An affine map under a path's last name: ``affine("attention.s", h=h, C=c)`` is W_hs h + W_Cs c + b_s.
+
+        It is as large as its first operand.
+        """
+        prefix, _, name = path.rpartition(".")
+        prefix, size = prefix and prefix + ".", next(iter(operands.values())).shape[0]
+        terms = [
+            apply("matmul", self.parameter(f"{prefix}W_{letter}{name}", (size, v.shape[0]), "input", None), v)
+            for letter, v in operands.items()
+        ]
+        if bias:
+            terms.append(self.parameter(f"{prefix}b_{name}", (size,), "bias", 0.0))
+        total = terms[0]
+        for term in terms[1:]:
+            total = apply("add", total, term)
+        return total
 
     def state(self, name: str, size: int | None = None) -> Node:
         """A state of the wiring's own, as the step before left it; `next` says what becomes of it.
@@ -136,8 +185,8 @@ class Wiring:
     def readout(self, h: Node, outputs: int) -> Node:
         """The affine readout o = c + V h, parameters ``readout.V`` (outputs, size of h) and ``readout.c``."""
         size = Dim(number=_positive("outputs", outputs))
-        weight = self._parameter("readout.V", (size, h.shape[0]), "readout", None)
-        return apply("matmul", weight, h) + self._parameter("readout.c", (size,), "bias", 0.0)
+        weight = self.parameter("readout.V", (size, h.shape[0]), "readout", None)
+        return apply("matmul", weight, h) + self.parameter("readout.c", (size,), "bias", 0.0)
 
     def final_names(self) -> dict[tuple, str]:
         """Parameters already have their names (see `rnncore.lang.trace.resolve`)."""
@@ -147,7 +196,8 @@ class Wiring:
         """The state whose new value `output` is."""
         return self._state_of.get(output.id)
 
-    def _parameter(self, name: str, shape: tuple, role: str, start: Any, origin=None) -> Node:
+    def parameter(self, name: str, shape: tuple, role: str, start: Any, origin=None) -> Node:
+        """A learned array under its full name."""
         if (name,) in self.made:
             raise fail(f"two different weights would both be called {name!r}; bring in layers under different prefixes")
         node = self.graph.leaf("param", name, shape, "call")
@@ -165,7 +215,7 @@ class Wiring:
         leaves: dict[tuple, Node] = {}
         for p in step.params:
             shape = tuple(sizes[d] for d in p.shape)
-            leaves["param", p.name] = self._parameter(prefix + p.name, shape, p.role, p.start, p.origin)
+            leaves["param", p.name] = self.parameter(prefix + p.name, shape, p.role, p.start, p.origin)
         for s in step.states:
             leaves["state", s] = leaf = self.state(prefix + s)
             unify(leaf.shape[0], sizes[step.dims[s]], step.fixed.get(s))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .emit import TURN
-from .layout import Layout, Rows
+from .layout import Layout, Rows, Sources
 from .loop import Compiled, LoopWeights, Packing, functions
 from .memory import address_of, take
 from .pool import run_team
@@ -36,13 +36,21 @@ class Prepared:
     weights: LoopWeights
     packing: Packing
 
+    def packing_for(self, sources: Sources | None) -> Packing:
+        """The packing table with room for as many positions as the sources have."""
+        return self.packing if sources is None else self.packing.with_positions(sources.longest)
+
 
 class Call:
     """The tables of one kernel call."""
 
-    def __init__(self, prepared: Prepared, layout: Layout, limit: int, threads: int, carried: Mapping[str, int]):
+    def __init__(
+        self, prepared: Prepared, layout: Layout, limit: int, threads: int, carried: Mapping[str, int],
+        sources: Sources | None,
+    ):  # fmt: skip
         """`limit` is the rows of a chunk; `carried` names further working memory and its bytes (zeroed)."""
-        self.code, self.layout, self.threads, self.packing = prepared.code, layout, threads, prepared.packing
+        self.code, self.layout, self.threads = prepared.code, layout, threads
+        self.packing = prepared.packing_for(sources)
         self.kernel = prepared.code.kernel
         self.constants = prepared.weights.constants
         self.held: list[Any] = [prepared]
@@ -65,6 +73,18 @@ class Call:
         wanted |= {"lists": list_stride * threads, "scratch": scratch_stride * threads}
         wanted["work"] = work if self.code.plan.sums else work * threads
         self._memory(wanted, zeroed=1 + len(carried))
+        if sources is not None:
+            self._sources(sources)
+
+    def _sources(self, sources: Sources) -> None:
+        order = self.layout.order
+        self.ints("base.source", sources.base[order])
+        self.ints("count.source", sources.counts[order])
+        self.ints("positions", np.arange(self.packing.pad(sources.longest), dtype=self.code.dtype))
+        for name, array in sources.arrays.items():
+            self.held.append(array)
+            self.addresses[f"source.{name}"] = address_of(array)
+            self.sizes[f"ld.source.{name}"] = array.strides[0]
 
     def _memory(self, wanted: Mapping[str, int], zeroed: int) -> None:
         """All working memory in one piece; the first `zeroed` parts start as zeros."""

@@ -267,7 +267,7 @@ def _share(w: Writer) -> None:
 def _module(w: Writer) -> str:
     ops = sorted(FUNCTION.get(o, o) + f' = OPS["{o}"]' for o, row in OPS.items() if row.pointwise and o not in
                  ("spread", "stop", "eye"))  # fmt: skip
-    functions = "load load_n store store_n keep total largest load_one spread".split()
+    functions = "load load_n store store_n keep total largest load_one store_one spread".split()
     head = [
         "from numba import cfunc",
         "from rnncore.cpu.atomics import fetch_add, load_acquire",

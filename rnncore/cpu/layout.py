@@ -9,7 +9,7 @@ import numpy as np
 
 from .memory import address_of
 
-__all__ = ["Layout", "Rows", "layout_of"]
+__all__ = ["Layout", "Rows", "Sources", "layout_of"]
 
 
 @dataclass(eq=False)
@@ -97,3 +97,16 @@ class Rows:
         starts = np.cumsum(lengths) - lengths
         within = np.arange(total) - np.repeat(starts, lengths)
         return np.repeat(self.base, lengths) + within * self.step
+
+
+@dataclass(eq=False)
+class Sources:
+    """Other sequences that every step sees whole: position p of sequence b is row ``base[b] + p`` of each array."""
+
+    arrays: dict[str, np.ndarray]
+    base: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def longest(self) -> int:
+        return int(self.counts.max(initial=0))

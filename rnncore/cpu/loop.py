@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..lang.dims import POSITION
 from ..lang.graph import Node, pinned_origin
 from ..lang.trace import Step
 from ..plan.adjoint import adjoint_of, boundary_of
@@ -69,12 +71,15 @@ def _planned(step: Step, which: str) -> Plan:
         for key, node in split.roots.items():
             if key.startswith("d.") and key[2:] in step.inputs:
                 roots[f"out.{key}"] = node
+            elif key.startswith("d.") and key[2:] in step.sources:
+                roots[f"source.{key[2:]}"] = node
             elif key.startswith("p."):
                 roots[f"sum.{key[2:]}"] = node
         saved = {k: n.shape[0] if n.shape else ONE for k, n in split.saved.items()}
         return schedule(step.name, roots, reverse=True, states=_states(step), inputs=sizes,
                         history=split.history, saved=saved, order=order)  # fmt: skip
     roots = {f"next.{s}": n for s, n in step.next_states.items()} | {"out.y": step.output}
+    roots |= {f"out.{name}": step.roots[f"out.{name}"] for name in step.extras}
     history: tuple[str, ...] = ()
     saved = {}
     if which == "forward":
@@ -169,16 +174,28 @@ class Packing:
         for k, node in enumerate(self.nodes):
             self.table[k, 0] = self.offsets[node.attrs[1]] if node.op == "leaf" else 0
         self.computed = [(k, node.id) for k, node in enumerate(self.nodes) if node.op != "leaf"]
-        self.counts = {f"n{k}": d if isinstance(d, int) else sizes[d] for k, d in enumerate(kernel.dims)}
-        self.work_width = self.width(code.plan.columns)
-        self.saved_width = self.width(code.plan.saved)
+        self.code = code
+        self._measure()
+
+    def _measure(self) -> None:
+        dims = self.code.kernel.dims
+        self.counts = {f"n{k}": d if isinstance(d, int) else self.sizes.get(d, 0) for k, d in enumerate(dims)}
+        self.work_width = self.width(self.code.plan.columns)
+        self.saved_width = self.width(self.code.plan.saved)
+
+    def with_positions(self, n: int) -> Packing:
+        """The same table where vectors over positions have room for `n`."""
+        made = copy.copy(self)
+        made.sizes = {**self.sizes, POSITION: n}
+        made._measure()
+        return made
 
     def pad(self, n: int) -> int:
         return -(-n // self.count) * self.count
 
     def row_bytes(self, dim) -> int:
         """Bytes of a padded row of a size symbol."""
-        return self.pad(dim if isinstance(dim, int) else self.sizes[dim]) * self.item
+        return self.pad(dim if isinstance(dim, int) else self.sizes.get(dim, 0)) * self.item
 
     def width(self, columns: Mapping[str, Any]) -> int:
         """Bytes of a row of padded columns."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from ..lang.dims import POSITION
 from ..lang.graph import Node, topological
-from ..plan.model import ONE, Plan, Store
+from ..lang.ops import SHAPED
+from ..plan.model import ONE, REDUCTIONS, Plan, Store, reduces_positions
+from .nest import emit_nests
 from .writer import FUNCTION, Writer
 
 __all__ = ["emit_region"]
@@ -13,30 +16,36 @@ def emit_region(w: Writer, wave: int) -> None:
     """Write the pointwise work of a wave: a loop over rows, in it loops over units cut where a reduction ends."""
     plan = w.plan
     stores = [st for st in plan.stores if plan.ready[st.node.id][0] == wave]
-    needed = _needed(plan, stores, wave)
+    nests = [n for n in plan.nests if plan.ready[n.id][0] == wave]
+    needed = _needed(plan, [st.node for st in stores] + nests, wave)
     if not stores and not needed:
         return
     w.block("for i in range(rows):")
     w.put("b = load_int(pos + 8 * i)")
     emitter = _Region(w, wave, needed, stores)
+    if any(POSITION in n.shape for n in needed):
+        emitter.positions()
     last = max([plan.ready[n.id][1] for n in needed] + [plan.ready[st.node.id][1] for st in stores])
     for phase in range(last + 1):
         emitter.phase(phase)
     w.end()
 
 
-def _needed(plan: Plan, stores: list[Store], wave: int) -> list[Node]:
-    """Nodes computed in this wave, arguments first: what its stores need and is not in memory."""
-    order = topological([st.node for st in stores])
-    wanted = {st.node.id for st in stores}
+def _needed(plan: Plan, roots: list[Node], wave: int) -> list[Node]:
+    """Nodes computed in this wave, arguments first: what the roots need and is not in memory."""
+    order = topological(roots)
+    wanted = {n.id for n in roots}
     for n in reversed(order):
         if n.id in wanted and not _loaded(plan, n, wave):
-            wanted |= {a.id for a in n.args}
+            wanted |= {a.id for a in n.args[: 1 if n.op in SHAPED else None]}
     return [n for n in order if n.id in wanted and n.args and n.level == "step" and not _loaded(plan, n, wave)]
 
 
 def _loaded(plan: Plan, n: Node, wave: int) -> bool:
-    return n.op == "leaf" or n.level == "call" or plan.ready.get(n.id, (wave, 0))[0] < wave
+    """Whether a value lies in memory when a wave begins; what is there for every position and unit never does."""
+    if n.op == "leaf" or n.level == "call":
+        return True
+    return plan.ready.get(n.id, (wave, 0))[0] < wave and len(n.shape) < 2
 
 
 class _Region:
@@ -48,6 +57,20 @@ class _Region:
         self.scalars: dict[int, str] = {}
         self.name = w.name
         self.row_lines, self.row_depth = w.lines, w.depth  # what a row does before its loops over units
+        self.positioned = False
+
+    def positions(self) -> None:
+        """Where this row's source begins, and how many positions it has."""
+        if not self.positioned:
+            self.positioned = True
+            self.put(f"source_row = load_int({self.w.pointer('base.source')} + 8 * b)")
+            self.put(f"source_count = load_int({self.w.pointer('count.source')} + 8 * b)")
+
+    def extent(self, dim) -> tuple[str, str]:
+        """(number of elements, bytes to go through) of a row's vector."""
+        if dim != POSITION:
+            return self.w.count_of(dim), self.w.width_of(dim)
+        return "source_count", f"{self.w.item} * source_count"
 
     def put(self, text: str) -> None:
         self.row_lines.append("    " * self.row_depth + text)
@@ -55,15 +78,19 @@ class _Region:
     def phase(self, phase: int) -> None:
         ready = self.plan.ready
         for n in self.needed:
-            if n.shape == () and ready[n.id][1] == phase and n.op not in ("sum", "rmax"):
+            if n.shape == () and ready[n.id][1] == phase and n.op not in REDUCTIONS:
                 self._scalar(n)
         here = [st for st in self.stores if ready[st.node.id][1] == phase]
         for st in here:
             if st.node.shape == () and st.dim == ONE and st.node.level == "step":
                 self._store_scalar(st)
+        sources = [st for st in here if st.where[0] == "source"]
         here = [st for st in here if not (st.node.shape == () and st.dim == ONE and st.node.level == "step")]
-        sums = [n for n in self.needed if n.op in ("sum", "rmax") and ready[n.id][1] == phase + 1]
-        nodes = [n for n in self.needed if len(n.shape) == 1 and ready[n.id][1] == phase]
+        here = [st for st in here if st.where[0] != "source"]
+        ends = [n for n in self.needed if n.op in REDUCTIONS and ready[n.id][1] == phase + 1]
+        nests = [n for n in ends if reduces_positions(n)]
+        sums = [n for n in ends if n not in nests]
+        nodes = [n for n in self.needed if len(n.shape) == 1 and ready[n.id][1] == phase and not reduces_positions(n)]
         dims = []
         for d in [n.shape[0] for n in nodes] + [st.dim for st in here] + [n.args[0].shape[0] for n in sums]:
             if d not in dims:
@@ -71,10 +98,11 @@ class _Region:
         for d in dims:
             self._loop(d, [n for n in nodes if n.shape[0] == d], [st for st in here if st.dim == d],
                        [n for n in sums if n.args[0].shape[0] == d])  # fmt: skip
+        emit_nests(self, nests, sources)
 
     def _loop(self, dim, nodes, stores, sums) -> None:
         w = self.w
-        w.count_of(dim)
+        self.extent(dim)
         body = _Body(self, dim)
         before = w.lines
         w.lines = []
@@ -92,9 +120,10 @@ class _Region:
                 w.put(f"{self.name(n)}_sum = spread({w.constant(n.graph.const(0.0))})")
             else:
                 w.put(f"{self.name(n)} = {w.constant(n.graph.const(float('-inf')))}")
-        w.put(f"for j in range(0, {w.width_of(dim)}, {w.count * w.item}):")
+        count, width = self.extent(dim)
+        w.put(f"for j in range(0, {width}, {w.count * w.item}):")
         if body.uses_left:
-            w.put(f"    left = {w.count_of(dim)} - j // {w.item}")
+            w.put(f"    left = {count} - j // {w.item}")
         w.lines += inner
         for n in sums:
             if n.op == "sum":
@@ -144,7 +173,7 @@ class _Region:
             array = "adj" if plan.reverse else "state"
             row = "next" if not plan.reverse and label in plan.history else "after"
             return w.pointer(f"{array}.{label}"), width, row, False
-        row = "y" if label == "y" else "in"
+        row = "in" if plan.reverse else "y"
         return w.pointer(f"out.{label}"), w.size(f"ld.out.{label}"), row, True
 
     def _base(self, base: str, ld: str, row: str) -> str:
@@ -171,7 +200,7 @@ class _Body:
         self.uses_left = False
 
     def compute(self, n: Node) -> None:
-        arguments = [self.value(a) for a in n.args]
+        arguments = [self.value(a) for a in n.args[: 1 if n.op in SHAPED else None]]
         if n.op == "spread":
             text = f"spread({arguments[0]})"
         elif n.op == "stop":

@@ -12,7 +12,7 @@ import numpy as np
 from ..lang.cell import Layer
 from ..plan.adjoint import adjoint_of
 from .call import Call, Prepared
-from .layout import Layout, Rows
+from .layout import Layout, Rows, Sources
 from .loop import call_values, compiled, direct_gradients, functions, packing_of, parameter_gradients
 from .memory import Buffer, address_of, take
 from .pool import available_threads
@@ -39,6 +39,7 @@ class LoopTape:
     buffers: dict[str, Buffer]
     tokens: bool
     dtype: np.dtype
+    sources: Sources | None = None
 
     def release(self) -> None:
         for buffer in self.buffers.values():
@@ -72,6 +73,8 @@ def loop_forward(
     out: tuple[np.ndarray, int, Rows] | None,
     training: bool,
     tokens: bool,
+    sources: Sources | None = None,
+    extras: Mapping[str, np.ndarray] | None = None,
 ):
     """Run a layer forward.
 
@@ -81,6 +84,10 @@ def loop_forward(
         Initial states (batch, size) in the caller's order; those missing are zero.
     out : (array, first column, rows) or None
         Where the output goes; None if nobody reads it.
+    sources : Sources or None
+        Other sequences that every step sees whole.
+    extras : mapping of str to ndarray
+        Where further outputs go, in the rows of the output; those missing are not written.
 
     Returns
     -------
@@ -90,8 +97,8 @@ def loop_forward(
     code = prepared.code
     plan, dtype, step = code.plan, np.dtype(code.dtype), layer.step
     threads = _threads(layer, sizes, layout, 1.0)
-    packing = prepared.packing
-    call = Call(prepared, layout, _forward_rows(packing.work_width, threads), threads, {})
+    packing = prepared.packing_for(sources)
+    call = Call(prepared, layout, _forward_rows(packing.work_width, threads), threads, {}, sources)
     kept: dict[str, Buffer] = {}
     arrays: dict[str, np.ndarray] = {}
     for s in step.states:
@@ -120,6 +127,13 @@ def loop_forward(
         call.addresses["out.y"], call.sizes["ld.out.y"] = 0, 0
     if out is not None:
         call.sizes["ld.out.y"] = out[0].strides[0]
+    for name in step.extras:
+        extra = (extras or {}).get(name)
+        call.sizes[f"want.{name}"] = int(extra is not None)
+        call.addresses[f"out.{name}"], call.sizes[f"ld.out.{name}"] = 0, 0
+        if extra is not None:
+            call.sequence(f"out.{name}", extra)
+            call.sizes[f"ld.out.{name}"] = extra.strides[0]
     if tokens:
         table = functions(code.dtype)
         call.inputs_as(table["lookup"], table["scatter"])
@@ -130,7 +144,7 @@ def loop_forward(
         for buffer in kept.values():
             buffer.give_back()
         return final, None
-    tape = LoopTape(layer, sizes, layout, dict(xs), rows, y_rows, kept, tokens, dtype)
+    tape = LoopTape(layer, sizes, layout, dict(xs), rows, y_rows, kept, tokens, dtype, sources)
     return final, tape
 
 
@@ -158,6 +172,8 @@ def loop_backward(
     dfinal: Mapping[str, np.ndarray],
     want: tuple[str, ...],
     grads: Mapping[str, np.ndarray],
+    dsources: Mapping[str, np.ndarray] | None = None,
+    dextras: Mapping[str, tuple[np.ndarray, int]] | None = None,
 ):
     """BPTT through a layer.
 
@@ -171,6 +187,10 @@ def loop_backward(
         Inputs whose adjoint is wanted.
     grads : mapping of str to ndarray
         Gradients of the layer's parameters, added to in place.
+    dsources : mapping of str to ndarray
+        Adjoints of the sources, in their rows and as wide, added to in place.
+    dextras : mapping of str to (array, first column)
+        Adjoints of further outputs, in the rows of the output; those missing are zero.
 
     Returns
     -------
@@ -181,15 +201,17 @@ def loop_backward(
     layer, sizes, layout = tape.layer, tape.sizes, tape.layout
     step, dtype = layer.step, tape.dtype
     prepared = prepare(layer, "backward", params, sizes, str(dtype))
-    plan, packing = prepared.code.plan, prepared.packing
+    plan, packing = prepared.code.plan, prepared.packing_for(tape.sources)
     widths = {s: packing.row_bytes(step.dims[s]) for s in step.states}
     carries = {f"adj.{s}": 2 * layout.batch * width for s, width in widths.items()}
     rows = _backward_rows(packing.work_width, sum(b.nbytes for b in tape.buffers.values()))
-    call = Call(prepared, layout, rows, _threads(layer, sizes, layout, 2.0), carries)
+    call = Call(prepared, layout, rows, _threads(layer, sizes, layout, 2.0), carries, tape.sources)
     for name, buffer in tape.buffers.items():
         call.addresses[name] = buffer.address
     for name in step.inputs:
         call.sequence(f"in.{name}", tape.xs[name])
+    for name in step.sources:
+        call.ints(f"adj.source.{name}", (dsources or {})[name])
     call.rows("in", tape.rows)
     call.rows("y", tape.y_rows)
     features = sizes[step.output.shape[0]]

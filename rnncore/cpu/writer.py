@@ -157,10 +157,12 @@ class Writer:
         if kind in ("work", "saved"):
             return f"{self.pointer(kind)} + o_{kind}_{label}", f"ld_{kind}", kind, label
         if kind in ("input", "out"):
-            name = f"in.{label}" if kind == "input" else "dy"
+            name = f"in.{label}" if kind == "input" else f"d{label}"
             return self.pointer(name), self.size(f"ld.{name}"), "in" if kind == "input" else "y", label
         if kind == "adj":
             return self.pointer(f"adj.{label}"), self.width_of(self.plan.states[label]), "before", label
+        if kind == "position":
+            return self.pointer("positions"), "0", "work", label
         if kind in ("state", "next"):
             full = label in self.plan.history
             row = ("prev" if kind == "state" else "next") if full else "before"
@@ -182,10 +184,11 @@ class Writer:
 
 
 FUNCTION = {"and": "and_", "or": "or_", "not": "not_", "abs": "abs_"}
-_OWN = re.compile(r"(at|c|l|number|vector)\d+|(p|s|o|ld|list|pos)_.*|.*_sum|.*_shift")
+_OWN = re.compile(r"(at|c|l|number|vector)\d+|(p|s|o|ld|list|pos|source)_.*|.*_sum|.*_shift|.*_row")
 _RESERVED = {
-    "p", "s", "k", "t", "i", "j", "b", "part", "task", "turn", "job", "first", "end", "rows", "left", "active",
-    "chunk", "pos", "total", "largest", "load", "store", "keep", "spread", "add", "sub", "mul", "div", "neg", "exp",
-    "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "abs_", "maximum", "minimum", "where", "lt",
-    "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "t0", "t1", "r0", "F", "lambda", "rows_own", "range",
+    "p", "s", "k", "t", "position", "at_source", "load_one", "store_one", "i", "j", "b", "part", "task", "turn", "job",
+    "first", "end", "rows", "left", "active", "chunk", "pos", "total", "largest", "load", "store", "keep", "spread",
+    "add", "sub", "mul", "div", "neg", "exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu",
+    "abs_", "maximum", "minimum", "where", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "t0", "t1", "r0",
+    "F", "lambda", "rows_own", "range",
 }  # fmt: skip

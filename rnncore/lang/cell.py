@@ -169,7 +169,7 @@ def sizes_of(layer: Layer, given: Mapping[str, int]) -> dict[Any, int]:
             f"cell {layer.name!r} reads the input {missing[0]!r}; the network gives: {', '.join(given) or 'none'}"
         )
     sizes: dict[Any, int] = {prefix + UNITS: member.units for prefix, member in layer.members}
-    sizes |= {n: given[n] for n in step.inputs}
+    sizes |= {n: given[n] for n in step.inputs + step.sources}
     symbols = step.size_symbols
     sizes |= {s: s for s in symbols if isinstance(s, int)}
     for a, b, origin in step.equal:

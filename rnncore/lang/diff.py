@@ -1,13 +1,13 @@
-"""Reverse-mode differentiation of a graph, written in ops of the table."""
+"""Reverse-mode and forward-mode differentiation of a graph, written in ops of the table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from .graph import Node, pinned_origin, topological
-from .ops import OPS, apply, sum_to
+from .ops import OPS, apply, like, sum_to
 
-__all__ = ["reverse"]
+__all__ = ["reverse", "tangent"]
 
 
 def reverse(seeds: Mapping[Node, Node], stop: Iterable[Node] = ()) -> dict[int, Node]:
@@ -40,6 +40,49 @@ def reverse(seeds: Mapping[Node, Node], stop: Iterable[Node] = ()) -> dict[int, 
                 if part is not None and not arg.is_const:
                     _accumulate(adjoint, arg, sum_to(part, arg))
     return adjoint
+
+
+def tangent(roots: Iterable[Node], seeds: Mapping[Node, Node]) -> dict[int, Node]:
+    """Tangents (directional derivatives) of every node that the roots need.
+
+    Parameters
+    ----------
+    roots : iterable of Node
+    seeds : mapping of Node to Node
+        The tangent of each leaf that moves; each of the leaf's own shape and level.
+
+    Returns
+    -------
+    dict of int to Node
+        Node id to tangent, of the node's shape; what does not move has none.
+    """
+    dots = {leaf.id: seed for leaf, seed in seeds.items()}
+    for node in topological(roots):
+        if node.id in dots or not any(a.id in dots for a in node.args):
+            continue
+        with pinned_origin(node.origin):
+            made = _tangent(node, {k: dots[a.id] for k, a in enumerate(node.args) if a.id in dots})
+            if made is not None and len(made.shape) < len(node.shape):
+                made = apply("spread", made, like(node))
+        if made is not None:
+            dots[node.id] = made
+            if node.id in node.graph.names:
+                node.graph.names.setdefault(made.id, node.graph.names[node.id] + "_dot")
+    return dots
+
+
+def _tangent(node: Node, dots: Mapping[int, Node]) -> Node | None:
+    row = OPS[node.op]
+    if row.jvp is not None:
+        return row.jvp(dots, node)
+    if row.linear:
+        moved = [apply(node.op, *node.args[:k], dots[k], *node.args[k + 1 :]) for k in dots if k < row.linear]
+    else:
+        moved = [part for k, dot in dots.items() if (part := row.vjp(dot, node)[k]) is not None]
+    total = None
+    for part in moved:
+        total = part if total is None else apply("add", total, part)
+    return total
 
 
 def _accumulate(adjoint: dict[int, Node], node: Node, part: Node) -> None:

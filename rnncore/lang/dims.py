@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from ..errors import LanguageError
 
-__all__ = ["Dim", "UNITS", "unify"]
+__all__ = ["Dim", "POSITION", "UNITS", "unify"]
 
 UNITS = "units"
+POSITION = "position"  # the steps of another sequence, as many as that sequence has
 Origin = tuple[str, int]
 
 

@@ -6,16 +6,16 @@ are written in ops of the table, so that they can be differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .dims import Dim
+from .dims import POSITION, Dim
 from .graph import Arithmetic, Graph, Node, author_line, fail, match
 
-__all__ = ["OPS", "Op", "apply", "as_condition", "as_node", "as_number", "sum_to"]
+__all__ = ["OPS", "SHAPED", "Op", "apply", "as_condition", "as_node", "as_number", "like", "shape_leaf", "sum_to"]
 
 
 def _real(a):
@@ -62,9 +62,27 @@ def _pointwise(node, *shapes):
 
 
 def _reduced(node, a):
+    if len(a) == 2 and _is_position(a[0]):
+        return a[:1]
     if len(a) != 1:
         raise fail("a reduction over units needs a vector, got " + ("a scalar" if not a else "a matrix"))
     return ()
+
+
+def _is_position(dim) -> bool:
+    return str(dim) == POSITION
+
+
+def _along(node, a, like):
+    return (like[0], *a)
+
+
+def _over(node, a, like):
+    return (a[0], like[1])
+
+
+def _positions_reduced(node, a):
+    return a[1:]
 
 
 def _matmul(node, a, b):
@@ -79,7 +97,11 @@ def _matmul_t(node, a, b):
 
 @dataclass(frozen=True)
 class Op:
-    """A row: `numpy` computes it, `vjp(g, node)` gives one adjoint (or None) per argument."""
+    """A row: `numpy` computes it, `vjp(g, node)` gives one adjoint (or None) per argument.
+
+    The tangent of a row is `jvp(dots, node)` where that is given; that of a row linear in each of its first `linear`
+    arguments is the row itself; that of any other pointwise row is its `vjp`, whose Jacobian is diagonal.
+    """
 
     name: str
     arity: int
@@ -89,6 +111,9 @@ class Op:
     costly: bool = False  # worth saving for BPTT rather than computing again
     boolean: bool = False
     conditions: int = 0  # leading arguments that are true or false, not numbers
+    linear: int = 0  # leading arguments in each of which a row is linear that is not pointwise
+    jvp: Callable[[Mapping[int, Node], Node], Node | None] | None = None  # tangents of arguments by their place
+    limits: tuple[float, ...] = ()  # values that it saturates at: its slope goes to 0 there
 
     @property
     def pointwise(self) -> bool:
@@ -109,6 +134,31 @@ def _rmax_vjp(g, n):
     return (_where(largest, g / apply("sum", largest), 0),)
 
 
+def _rmax_jvp(dots, n):
+    """The mean of the tangents of those that are the largest: what its adjoint is the transpose of."""
+    largest = apply("eq", n.args[0], n)
+    return apply("sum", _where(largest, dots[0], 0)) / apply("sum", largest) if 0 in dots else None
+
+
+def _sum_vjp(g, n):
+    """A sum over units: each unit gets its adjoint, at its own position where there are positions."""
+    return (apply("over" if len(n.args[0].shape) == 2 else "spread", g, like(n.args[0])),)
+
+
+SHAPED = ("spread", "along", "over")  # ops whose second argument gives a shape alone
+
+
+def like(node: Node) -> Node:
+    """What stands for the shape of `node` alone: its value is never read."""
+    return shape_leaf(node.graph, node.shape, node.level)
+
+
+def shape_leaf(graph: Graph, shape: tuple, level: str) -> Node:
+    """What stands for a shape: its value is never read."""
+    dims = (str(id(d.root())) if isinstance(d, Dim) else str(d) for d in shape)
+    return graph.leaf("like", "|".join((level, *dims)), shape, level)
+
+
 def _sin_vjp(g, n):
     return (g * apply("cos", n.args[0]),)
 
@@ -124,11 +174,11 @@ _ROWS = [
     Op("sqrt", 1, np.sqrt, lambda g, n: (0.5 * g / n,), costly=True),
     Op("sin", 1, np.sin, _sin_vjp, costly=True),
     Op("cos", 1, np.cos, lambda g, n: (-(g * apply("sin", n.args[0])),), costly=True),
-    Op("tanh", 1, np.tanh, lambda g, n: (g * (1 - n * n),), costly=True),
-    Op("sigmoid", 1, _sigmoid, lambda g, n: (g * (n * (1 - n)),), costly=True),
-    Op("softplus", 1, _softplus, lambda g, n: (g * apply("sigmoid", n.args[0]),), costly=True),
+    Op("tanh", 1, np.tanh, lambda g, n: (g * (1 - n * n),), costly=True, limits=(-1, 1)),
+    Op("sigmoid", 1, _sigmoid, lambda g, n: (g * (n * (1 - n)),), costly=True, limits=(0, 1)),
+    Op("softplus", 1, _softplus, lambda g, n: (g * apply("sigmoid", n.args[0]),), costly=True, limits=(0,)),
     Op("relu", 1, lambda a: np.where((_real(a) > 0) | np.isnan(_real(a)), a, 0),
-       lambda g, n: (_where(apply("gt", n.args[0], 0), g, 0),)),
+       lambda g, n: (_where(apply("gt", n.args[0], 0), g, 0),), limits=(0,)),
     Op("abs", 1, lambda a: np.where(_real(a) < 0, -a, a),
        lambda g, n: (_where(apply("gt", n.args[0], 0), g, _where(apply("lt", n.args[0], 0), -g, 0)),)),
     Op("maximum", 2, _maximum, lambda g, n: (
@@ -148,19 +198,23 @@ _ROWS = [
     Op("not", 1, np.logical_not, _none, boolean=True, conditions=1),
     Op("stop", 1, _real, _none),
     Op("sum", 1, lambda a: np.sum(a, axis=-1),
-       lambda g, n: (apply("spread", g, n.args[0]),), shape=_reduced, costly=True),
-    Op("rmax", 1, _rmax, _rmax_vjp, shape=_reduced, costly=True),
-    Op("spread", 2, lambda a, like: np.broadcast_to(a, like.shape), lambda g, n: (apply("sum", g), None)),
+       _sum_vjp, shape=_reduced, costly=True, linear=1),
+    Op("rmax", 1, _rmax, _rmax_vjp, shape=_reduced, costly=True, jvp=_rmax_jvp),
+    Op("spread", 2, None, lambda g, n: (apply("sum", g), None), linear=1),
+    Op("along", 2, None, lambda g, n: (apply("psum", g), None), shape=_along, linear=1),
+    Op("over", 2, None, lambda g, n: (apply("sum", g), None), shape=_over, linear=1),
+    Op("psum", 1, lambda a: np.sum(a, axis=-2), lambda g, n: (apply("along", g, like(n.args[0])),),
+       shape=_positions_reduced, costly=True, linear=1),
     Op("matmul", 2, None, lambda g, n: (apply("outer", g, n.args[1]), apply("matmul_t", n.args[0], g)),
-       shape=_matmul, costly=True),
+       shape=_matmul, costly=True, linear=2),
     Op("matmul_t", 2, None, lambda g, n: (apply("outer", n.args[1], g), apply("matmul", n.args[0], g)),
-       shape=_matmul_t, costly=True),
+       shape=_matmul_t, costly=True, linear=2),
     Op("outer", 2, None, lambda g, n: (apply("matmul", g, n.args[1]), apply("matmul_t", g, n.args[0])),
-       shape=lambda node, a, b: (a[0], b[0]), costly=True),
+       shape=lambda node, a, b: (a[0], b[0]), costly=True, linear=2),
     Op("transpose", 1, lambda a: np.swapaxes(a, -1, -2), lambda g, n: (apply("transpose", g),),
-       shape=lambda node, a: (a[1], a[0])),
+       shape=lambda node, a: (a[1], a[0]), linear=1),
     Op("eye", 1, lambda a: np.eye(*a.shape, dtype=a.dtype), _none),
-    Op("total", 1, np.sum, lambda g, n: (apply("spread", g, n.args[0]),), shape=lambda node, a: ()),
+    Op("total", 1, np.sum, lambda g, n: (apply("spread", g, n.args[0]),), shape=lambda node, a: (), linear=1),
 ]
 OPS: dict[str, Op] = {row.name: row for row in _ROWS}
 
@@ -264,7 +318,7 @@ def sum_to(g: Node, target: Node) -> Node:
     if len(target.shape) == 0 and len(g.shape) == 1:
         return apply("sum", g)
     if len(target.shape) == 0 and len(g.shape) == 2:
-        return apply("total", g)
+        return apply("sum", apply("sum", g)) if _is_position(g.shape[0]) else apply("total", g)
     raise AssertionError(f"adjoint of shape {g.shape} for a value of shape {target.shape}")
 
 

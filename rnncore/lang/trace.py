@@ -87,7 +87,9 @@ class Step:
     """A traced step: leaves, parameters, the new states and the output, all resolved.
 
     ``dims`` gives, for an input or a state, its size symbol (``"units"``, an input's name) or number,
-    ``fixed`` the author's line that made it other than free.
+    ``fixed`` the author's line that made it other than free. ``sources`` are other sequences that every step
+    sees whole, (position, size); ``extras`` are further outputs, roots ``out.<name>``; no gradient
+    goes into them but into those that are ``seeded``.
     """
 
     name: str
@@ -101,7 +103,10 @@ class Step:
     separate_output: bool = False
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     fixed: Mapping[str, Origin | None] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
     of_state: str | None = None
+    seeded: tuple[str, ...] = ()
 
     @property
     def output_state(self) -> str:
@@ -286,6 +291,8 @@ def resolve(name, graph, signature, weights, roots, dims, separate) -> Step:
             attrs = ("param", leaf_names[attrs[1]])
         if node.op == "size":
             attrs = (_fixed(attrs[0]),)
+        if node.op == "leaf" and attrs[0] == "like":
+            attrs = ("like", "|".join(str(d) for d in (node.level, *node.shape)))
         with pinned_origin(node.origin):
             args = tuple(made[a.id] for a in node.args)
             made[node.id] = target.make(node.op, args, attrs, tuple(_fixed(d) for d in node.shape), node.level)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..lang.diff import reverse
+from ..lang.dims import POSITION
 from ..lang.graph import Node, check_graph, pinned_origin, topological
 from ..lang.ops import apply
 from ..lang.trace import Step
@@ -44,7 +45,7 @@ def boundary_name(node: Node) -> str:
 class Adjoint:
     """The reverse step.
 
-    ``roots``: ``d.<state>`` and ``d.<input>``, adjoints of what the step read; ``p.<name>``, one
+    ``roots``: ``d.<state>``, ``d.<input>`` and ``d.<source>``, adjoints of what the step read; ``p.<name>``, one
     step's contribution to the gradient of a call-level value. Leaves of kind ``adj`` carry
     the adjoints of the new states, the one of kind ``out`` that of the output.
     ``call_roots``: gradients of the raw parameters from leaves of kind ``grad`` (see `boundary_name`).
@@ -67,6 +68,7 @@ def _differentiated(step: Step) -> Adjoint:
     graph = step.graph
     seeds: dict[Node, Node] = {}
     outward = [("adj", name, node) for name, node in step.next_states.items()] + [("out", "y", step.output)]
+    outward += [("out", name, step.roots["out." + name]) for name in step.seeded]
     for kind, name, node in outward:
         with pinned_origin(node.origin):
             seed = graph.leaf(kind, name, node.shape, "step")
@@ -74,9 +76,9 @@ def _differentiated(step: Step) -> Adjoint:
     boundary = {boundary_name(n): n for n in boundary_of(step)}
     adjoint = reverse(seeds, stop=boundary.values())
     roots: dict[str, Node] = {}
-    for kind, names in (("state", step.states), ("input", step.inputs)):
+    for kind, names in (("state", step.states), ("input", step.inputs), ("source", step.sources)):
         for name in names:
-            for shape in ((step.dims[name],), ()):
+            for shape in _shapes(step, kind, name):
                 leaf = graph.leaf(kind, name, shape, "step")
                 if leaf.id in adjoint:
                     key = f"d.{name}"
@@ -92,6 +94,11 @@ def _differentiated(step: Step) -> Adjoint:
     check_graph(roots)
     learned = {k[2:]: boundary[k[2:]] for k in roots if k.startswith("p.")}
     return Adjoint(step, roots, learned, _call_reverse(step, learned))
+
+
+def _shapes(step: Step, kind: str, name: str) -> tuple[tuple, ...]:
+    """The shapes under which a leaf of this name may stand in the graph."""
+    return ((POSITION, step.dims[name]),) if kind == "source" else ((step.dims[name],), ())
 
 
 def _learned(node: Node) -> bool:

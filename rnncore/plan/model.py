@@ -7,9 +7,15 @@ from typing import Any
 
 from ..lang.graph import Node
 
-__all__ = ["ONE", "Slot", "Product", "Store", "Sum", "Plan"]
+__all__ = ["ONE", "REDUCTIONS", "Slot", "Product", "Store", "Sum", "Plan", "reduces_positions"]
 
 ONE = 1  # the size of a scalar's column
+REDUCTIONS = ("sum", "rmax", "psum")
+
+
+def reduces_positions(node: Node) -> bool:
+    """Whether `node` sums what is there for every position and unit: over units, or over positions."""
+    return node.op in REDUCTIONS and len(node.args[0].shape) == 2
 
 
 @dataclass(eq=False)
@@ -37,7 +43,10 @@ class Product:
 
 @dataclass(eq=False)
 class Store:
-    """Write `node` to place `where`: ("next", state), ("out", name), ("saved", name), ("work", column)."""
+    """Write `node` to place `where`: ("next", state), ("out", name), ("saved", name), ("work", column).
+
+    ("source", name) adds it to the adjoint of a source, at every position.
+    """
 
     node: Node
     where: tuple[str, str]
@@ -75,4 +84,5 @@ class Plan:
     states: dict[str, Any]
     inputs: dict[str, Any]
     outs: dict[str, Any]
+    nests: list[Node]  # sums of what is there for every position and unit; each has a work column
     names: dict[int, str] = field(default_factory=dict)

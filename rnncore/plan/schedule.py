@@ -12,7 +12,7 @@ from typing import Any
 
 from ..lang.graph import Node, author_names, topological
 from ..lang.ops import apply
-from .model import ONE, Plan, Product, Slot, Store, Sum
+from .model import ONE, REDUCTIONS, Plan, Product, Slot, Store, Sum, reduces_positions
 from .slots import Slots, outer_sum, root_name
 
 __all__ = ["schedule"]
@@ -34,7 +34,7 @@ def schedule(
     Parameters
     ----------
     roots : mapping of str to Node
-        ``next.<state>``, ``out.<sequence>``, ``save.<name>``, ``sum.<call-level value>``.
+        ``next.<state>``, ``out.<sequence>``, ``save.<name>``, ``sum.<call-level value>``, ``source.<name>``.
     states : mapping of str to size symbol
         What is carried from step to step.
     inputs : mapping of str to size symbol
@@ -78,6 +78,9 @@ class _Layout:
             if slot.when == "loop":
                 self.columns[slot.name] = slot.dim
                 self.place[slot.leaf.id] = ("work", slot.name)
+        self.nests = [n for n in topological(self._everything()) if reduces_positions(n)]
+        for node in self.nests:
+            self._column("n", node)
         for node in operands:
             self._materialise(node)
         for total in self.sums:
@@ -85,8 +88,8 @@ class _Layout:
                 self._materialise(total.value, total.dim)
         for key, node in self.roots.items():
             kind, label = key.split(".", 1)
-            where = {"next": "next", "out": "out", "save": "saved"}[kind]
-            dim = {**self.states}.get(label) if kind == "next" else node.shape[0] if node.shape else ONE
+            where = {"next": "next", "out": "out", "save": "saved", "source": "source"}[kind]
+            dim = self.states[label] if kind == "next" else node.shape[-1] if node.shape else ONE
             if kind == "out" and label in self.post_only:
                 continue
             self.stores.append(Store(node, (where, label), dim))
@@ -94,8 +97,9 @@ class _Layout:
         outs = {k.split(".", 1)[1]: n.shape[0] if n.shape else ONE for k, n in self.roots.items() if k[:4] == "out."}
         hoisted, waves, post = self._products(slots)
         plan = Plan(self.name, self.reverse, self.roots, slots, self.columns, self.place, hoisted, waves, post,
-                    self.ready, self.stores, self.sums, self.saved, self.history, self.states, self.inputs, outs)
-        every = [st.node for st in self.stores] + [slot.leaf for slot in slots]
+                    self.ready, self.stores, self.sums, self.saved, self.history, self.states, self.inputs, outs,
+                    self.nests)
+        every = [st.node for st in self.stores] + [slot.leaf for slot in slots] + self.nests
         every += [operand for slot in slots for _, _, operand in slot.terms]
         every += [n for total in self.sums for pair in total.pairs for n in pair]
         plan.names = author_names(topological(every))
@@ -105,9 +109,7 @@ class _Layout:
         """Slots that only leave the step run after the chunk, on top of the rest of their sum."""
         self.post_only: set[str] = set()
         uses: dict[int, int] = {}
-        every = list(self.roots.values()) + [t[2] for s in self.s.slots for t in s.terms]
-        every += [n for total in self.sums for pair in total.pairs for n in pair]
-        every += [total.value for total in self.sums if total.value is not None]
+        every = self._everything()
         for n in topological(every):
             for a in n.args:
                 uses[a.id] = uses.get(a.id, 0) + 1
@@ -130,6 +132,12 @@ class _Layout:
                 self.roots[key] = total
             else:
                 self.post_only.add(key[4:])
+
+    def _everything(self) -> list[Node]:
+        """Every value that the loop has to compute."""
+        every = list(self.roots.values()) + [t[2] for s in self.s.slots for t in s.terms]
+        every += [n for total in self.sums for pair in total.pairs for n in pair]
+        return every + [total.value for total in self.sums if total.value is not None]
 
     def _operands(self, slots) -> list[Node]:
         """Values that products read from memory, ranked by the matrices they meet."""
@@ -161,10 +169,15 @@ class _Layout:
             if not (carried and node.id in self.lasting) and node.shape:
                 self.place[node.id] = (kind, label)
                 return
-        column = f"a{len(self.columns)}"
+        column = self._column("a", node, dim)
+        self.stores.append(Store(node, ("work", column), self.columns[column]))
+
+    def _column(self, letter: str, node: Node, dim=None) -> str:
+        """A new work column for `node`."""
+        column = f"{letter}{len(self.columns)}"
         self.columns[column] = dim or (node.shape[0] if node.shape else ONE)
         self.place[node.id] = ("work", column)
-        self.stores.append(Store(node, ("work", column), self.columns[column]))
+        return column
 
     # time of readiness: (wave, phase); a reduction ends a phase
     def _when(self, node: Node) -> tuple[int, int]:
@@ -178,35 +191,34 @@ class _Layout:
             result = (0, 0)
         else:
             result = max(self._when(a) for a in node.args)
-            if node.op in ("sum", "rmax"):
+            if node.op in REDUCTIONS:
                 result = (result[0], result[1] + 1)
         self.ready[node.id] = result
         return result
 
     def _crossings(self) -> None:
         """A value that another segment reads is kept in a work column."""
-        roots = [st.node for st in self.stores]
+        roots = [st.node for st in self.stores] + self.nests
         kept = {st.node.id for st in self.stores if st.where[0] == "work"}
         for node in topological(roots):
             for a in node.args:
-                if a.level == "call" or a.op == "leaf" or a.id in kept:
+                if a.level == "call" or a.op == "leaf" or a.id in kept or reduces_positions(a) or len(a.shape) == 2:
                     continue
                 here, there = self._segment(a), self._segment(node, reading=True)
                 vector = len(a.shape) == 1
-                if (vector and here != there) or (not vector and here[0] != there[0]):
+                far = len(node.shape) == 2 or here[0] != there[0]  # positions are gone through again where needed
+                if (vector and here != there) or (not vector and far):
                     kept.add(a.id)
-                    column = f"k{len(self.columns)}"
-                    self.columns[column] = a.shape[0] if vector else ONE
-                    self.place[a.id] = ("work", column)
+                    column = self._column("k", a)
                     self.stores.append(Store(a, ("work", column), self.columns[column]))
-        for st in self.stores:
-            self._when(st.node)
+        for node in [st.node for st in self.stores] + self.nests:
+            self._when(node)
         for slot in self.s.slots:
             self._when(slot.leaf)
 
     def _segment(self, node: Node, reading: bool = False) -> tuple:
         wave, phase = self._when(node)
-        if reading and node.op in ("sum", "rmax"):
+        if reading and node.op in REDUCTIONS:
             phase -= 1
             return (wave, phase, str(node.args[0].shape))
         return (wave, phase, str(node.shape))
@@ -217,7 +229,7 @@ class _Layout:
         first = {s.name: True for s in loop}
         hoisted += self._grouped(loop, lambda v, s: _hoistable(v), first)
         last = max((self._when(s.leaf)[0] for s in loop), default=0)
-        last = max([last] + [self._when(st.node)[0] for st in self.stores])
+        last = max([last] + [self._when(n)[0] for n in [st.node for st in self.stores] + self.nests])
         waves = [[]]
         for wave in range(1, last + 1):
             ready = lambda v, s, wave=wave: not _hoistable(v) and self._wave(v, s, loop) == wave  # noqa: E731

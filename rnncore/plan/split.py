@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..lang.graph import Node, pinned_origin, topological
-from ..lang.ops import OPS
+from ..lang.ops import OPS, SHAPED, like
 from ..lang.trace import Step
 from .adjoint import adjoint_of
 
@@ -69,11 +69,11 @@ class _Rewrite:
         if node.id not in self.late:
             if node.id in self.next:
                 return graph.leaf("next", self.next[node.id], node.shape, "step")
-            if OPS[node.op].costly or node.id in self.product:
+            if (OPS[node.op].costly or node.id in self.product) and len(node.shape) < 2:  # positions are computed again
                 name = f"s{len(self.saved)}"
                 self.saved[name] = node
                 with pinned_origin(node.origin):
                     return graph.leaf("saved", name, node.shape, "step")
-        args = tuple(self(a) for a in node.args)
+        args = tuple(like(a) if k and node.op in SHAPED else self(a) for k, a in enumerate(node.args))
         with pinned_origin(node.origin):
             return graph.make(node.op, args, node.attrs, node.shape, node.level)

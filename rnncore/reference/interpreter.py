@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..lang.dims import POSITION
 from ..lang.graph import Node, topological
-from ..lang.ops import OPS
+from ..lang.ops import OPS, SHAPED
 
 __all__ = ["Program", "evaluate"]
 
@@ -52,6 +53,8 @@ def evaluate(
 def _node(node: Node, value, leaves, sizes) -> Any:
     if node.op == "const":
         return np.float64(node.value)
+    if node.op == "leaf" and node.attrs[0] == "like":
+        return None
     if node.op == "leaf":
         array = leaves[node.attrs]
         return array[:, 0] if node.shape == () and node.level == "step" and array.ndim == 2 else array
@@ -66,17 +69,36 @@ def _node(node: Node, value, leaves, sizes) -> Any:
         return _matmul(np.swapaxes(args[0], -1, -2), args[1], node.args[0].level, node.args[1].level)
     if node.op == "outer":
         return args[0][..., :, None] * args[1][..., None, :]
-    if node.op == "sum" or node.op == "rmax":
-        args = [_filled(args[0], node.args[0], sizes)]
-    if OPS[node.op].pointwise and len(node.shape) == 1:
-        args = [a[:, None] if n.level == "step" and n.shape == () else a for a, n in zip(args, node.args)]
+    if node.op in SHAPED:
+        return _spread(node, args[0], sizes)
+    if node.op in ("sum", "rmax", "psum"):
+        args = [_filled(args[0], node.args[0], node.op, leaves, sizes)]
+    if OPS[node.op].pointwise and node.shape:
+        axes = (slice(None), *[None] * len(node.shape))
+        args = [a[axes] if n.level == "step" and n.shape == () else a for a, n in zip(args, node.args)]
     return OPS[node.op].numpy(*args)
 
 
-def _filled(a, node: Node, sizes):
-    """A vector that was computed from scalars alone, at its full size."""
-    want = sizes[node.shape[0]]
-    return a if a.shape[-1] == want else np.broadcast_to(a, (*a.shape[:-1], want))
+def _spread(node: Node, a, sizes):
+    """A value repeated along the axis that it lacks; along positions as often as the longest sequence needs."""
+    if node.op == "along":
+        return a[..., None, :]
+    a = np.asarray(a)
+    if node.op == "over":
+        return a[..., None]
+    wide = a.reshape(*a.shape, *[1] * len(node.shape))
+    return np.broadcast_to(wide, (*a.shape, *(sizes[d] for d in node.shape)))
+
+
+def _filled(a, node: Node, op: str, leaves, sizes):
+    """What is reduced, at its full size, without the positions past the end of each sequence."""
+    units = node.shape[-1] if op != "psum" and node.shape[-1] != POSITION else None
+    if units is not None and a.shape[-1] != sizes[units]:
+        a = np.broadcast_to(a, (*a.shape[:-1], sizes[units]))
+    if POSITION not in node.shape or (op != "psum" and units is not None):
+        return a
+    inside = np.arange(sizes[POSITION]) < leaves["position", "count"][:, None]
+    return np.where(inside[..., None] if op == "psum" else inside, a, -np.inf if op == "rmax" else 0)
 
 
 def _matmul(matrix, vector, matrix_level: str, vector_level: str):

@@ -87,7 +87,42 @@ def test_the_derivative_of_a_matrix_row(name):
 
 
 def test_every_row_is_held_against_the_complex_step_or_has_no_derivative():
-    assert set(OPS) == set(SMOOTH) | set(MATRIX) | {"sum", "rmax"} | WITHOUT
+    assert set(OPS) == set(SMOOTH) | set(MATRIX) | {"sum", "rmax"} | {"along", "over", "psum"} | WITHOUT
+
+
+P = 5
+
+
+@pytest.mark.parametrize("name", ["along", "over", "psum", "sum"])
+def test_the_derivative_of_a_row_over_positions(name):
+    """A weighted sum of what is there for each position and unit, squared so that the adjoint depends on it."""
+    graph = Graph()
+    wide = graph.leaf("source", "k", ("position", "n3"), "step")
+    vector = graph.leaf("input", "a", ("position",) if name == "over" else ("n3",), "step")
+    if name in ("along", "over"):
+        root = apply("sum", apply("psum", apply("mul", apply(name, vector, wide), apply("mul", wide, wide))))
+    else:
+        root = apply("sum", apply("mul", apply(name, wide), apply(name, wide)))
+    counts = np.array([P, 2, 0])
+    inside = np.arange(P) < counts[:, None]
+    leaves = {("source", "k"): values(3, P, 3), ("input", "a"): values(3, P if name == "over" else 3)}
+    leaves["position", "count"] = counts
+    sizes = {"n3": 3, "position": P}
+    adjoint = reverse({root: graph.leaf("adj", "y", (), "step")})
+    found = {leaf.attrs: adjoint[leaf.id] for leaf in (wide, vector) if leaf.id in adjoint}
+    check_graph({str(k): v for k, v in found.items()})
+    got = evaluate({"|".join(k): v for k, v in found.items()}, leaves | {("adj", "y"): np.ones(3)}, sizes)
+    assert found
+    for key in found:
+        direction = rng.standard_normal(leaves[key].shape)
+        moved = evaluate({"y": root}, leaves | {key: leaves[key] + 1j * STEP * direction}, sizes)["y"]
+        slope = np.broadcast_to(got["|".join(key)], direction.shape) * direction
+        if key[0] == "source":
+            slope = slope * inside[..., None]
+        if name == "over" and key == ("input", "a"):
+            slope = slope * inside
+        total = slope.reshape(3, -1).sum(1)
+        assert total == pytest.approx(moved.imag / STEP, rel=1e-12, abs=1e-12), key
 
 
 @pytest.mark.parametrize("name, expected", [

@@ -1,0 +1,113 @@
+"""Work over positions and units: for each position of a row's source a loop over units.
+
+A value that is there for every position and unit exists in a register only: it is made from sources, from vectors
+of units and of positions in memory, and ends in a sum over units, in one over positions, or in the adjoint of a source.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..lang.graph import Node, topological
+from ..lang.ops import SHAPED
+from ..plan.model import Store
+from .writer import FUNCTION
+
+__all__ = ["emit_nests"]
+
+
+def emit_nests(region, sums: list[Node], stores: list[Store]) -> None:
+    """Write the loops that end in `sums` and `stores`, one for each number of units."""
+    dims: list[Any] = []
+    for d in [n.args[0].shape[1] for n in sums] + [st.node.shape[1] for st in stores]:
+        if d not in dims:
+            dims.append(d)
+    for d in dims:
+        _Nest(region, d).write(
+            [n for n in sums if n.args[0].shape[1] == d], [st for st in stores if st.node.shape[1] == d]
+        )
+
+
+class _Nest:
+    def __init__(self, region, dim):
+        self.r, self.w, self.dim = region, region.w, dim
+        self.values: dict[int, str] = {}
+        self.item = self.w.item
+
+    def write(self, sums: list[Node], stores: list[Store]) -> None:
+        w, r = self.w, self.r
+        count, width = r.extent(self.dim)
+        over_units = [n for n in sums if n.op == "sum"]
+        over_positions = [n for n in sums if n.op == "psum"]
+        order = [n for n in topological([n.args[0] for n in sums] + [st.node for st in stores]) if len(n.shape) == 2]
+        sources = {name: f"{r.name(leaf)}_row" for name, leaf in self._sources(order, stores)}
+        loop = f"for j in range(0, {width}, {w.count * w.item}):"
+        outside, w.lines = w.lines, []
+        for n in over_positions:
+            w.put(loop)
+            w.put(f"    store({self._address(n)} + j, spread({self._zero(n)}))")
+        w.block("for position in range(source_count):")
+        for name, variable in sources.items():
+            w.put(f"{variable} = (source_row + position) * {w.size(f'ld.source.{name}')}")
+        for n in order:
+            if n.op == "over":
+                w.put(f"{r.name(n)} = load_one({self._address(n.args[0])} + {w.item} * position)")
+                self.values[n.id] = r.name(n)
+        for n in over_units:
+            w.put(f"{r.name(n)}_sum = spread({self._zero(n)})")
+        w.block(loop)
+        w.put(f"left = {count} - j // {w.item}")
+        for n in order:
+            self._compute(n, sources)
+        self._ends(over_units, over_positions, stores, sources)
+        w.end()
+        for n in over_units:
+            w.put(f"store_one({self._address(n)} + {w.item} * position, total({r.name(n)}_sum, {w.count}))")
+        w.end()
+        outside += w.lines
+        w.lines = outside
+
+    def _sources(self, order, stores):
+        named = {n.attrs[1]: n for n in order if n.op == "leaf" and n.attrs[0] == "source"}
+        named |= {st.where[1]: st.node for st in stores if st.where[1] not in named}
+        return named.items()
+
+    def _zero(self, n: Node) -> str:
+        return self.w.constant(n.graph.const(0.0))
+
+    def _address(self, n: Node) -> str:
+        """Where this row's vector lies in memory."""
+        if n.level == "call":
+            return self.w.call_vector(n)
+        base, ld, row, _ = self.w.locate(self.r.origin_of(n))
+        return self.r._base(base, ld, row)
+
+    def _compute(self, n: Node, sources) -> None:
+        w, name = self.w, self.r.name(n)
+        if n.op == "over" or n.op == "leaf" and n.attrs[0] == "like":
+            return
+        if n.op == "leaf":
+            label = n.attrs[1]
+            text = f"load_n({w.pointer(f'source.{label}')} + {sources[label]} + j, left)"
+        elif n.op == "along":
+            text = f"load_n({self._address(n.args[0])} + j, left)"
+        else:
+            arguments = [self._value(a) for a in n.args[: 1 if n.op in SHAPED else None]]
+            text = f"{FUNCTION.get(n.op, n.op)}({', '.join(arguments)})"
+        w.put(f"{name} = {text}", n.origin)
+        self.values[n.id] = name
+
+    def _value(self, n: Node) -> str:
+        return self.values[n.id] if n.id in self.values else self.r._value_scalar(n)
+
+    def _ends(self, over_units, over_positions, stores, sources) -> None:
+        w = self.w
+        for n in over_units:
+            w.put(f"{self.r.name(n)}_sum = add({self.r.name(n)}_sum, keep({self._value(n.args[0])}, left))")
+        for n in over_positions:
+            at = f"{self._address(n)} + j"
+            w.put(f"store({at}, add(load({at}), keep({self._value(n.args[0])}, left)))")
+        for st in stores:
+            label = st.where[1]
+            w.put(f"at_source = {w.pointer(f'adj.source.{label}')} + {sources[label]} + j")
+            w.put(f"store_n(at_source, add(load_n(at_source, left), {self._value(st.node)}), left)")
