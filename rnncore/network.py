@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .combine import Arrangement, Block, as_block
+from .combine.blocks import last_loop
 from .errors import InputError, LanguageError
 from .inputs import Batch, Tokens, as_batch, as_state
 from .lang.cell import Layer
@@ -79,6 +80,8 @@ class Network:
             raise InputError(f"initial_state must be one of {', '.join(STARTS)}, got {self.initial_state!r}")
         if isinstance(self.inputs, Tokens):
             _check_token_readers(self.block)
+        if self.outputs is not None:
+            _check_readout(self.block, self.outputs)
         self.loops  # noqa: B018  (sizes that do not fit are refused here)
         self.shapes  # noqa: B018  (names that clash are refused here)
         self.features  # noqa: B018  (merges and residuals that cannot be are refused here)
@@ -357,6 +360,16 @@ class _Named:
 
     def __repr__(self) -> str:
         return repr(dict(self.items))
+
+
+def _check_readout(block: Block, outputs: int) -> None:
+    """One readout is enough: a block that feeds the output of its own back gives what the network would."""
+    last = last_loop(block)
+    if last is not None and any(p.role == "readout" for p in last.layer.step.params):
+        raise InputError(
+            f"outputs={outputs} asks for a readout, but the last block has one of its own, {last.layer!r}: "
+            "its output is the network's, leave outputs out"
+        )
 
 
 def _check_token_readers(block: Block) -> None:

@@ -38,7 +38,8 @@ class Wiring:
         self.made: dict[tuple, tuple[Node, Parameter]] = {}
         self.fed_back: str | None = None
         self._state_of: dict[int, str] = {}
-        self._pending: dict[str, str] = {}
+        self._outputs: dict[str, Node] = {}  # of the layers, by prefix
+        self._asked: set[str] = set()  # states that hold an output of the step before
 
     def input(self, name: str) -> Node:
         """The network's input `name` at this step."""
@@ -113,7 +114,7 @@ class Wiring:
         (teacher forcing, Williams and Zipser 1989), through which no gradient flows.
         """
         if f"next.{name}" in self.roots:
-            raise fail(f"state {name!r} is handed on twice")
+            raise fail(f"two states would both be called {name!r}; rename the cell's, or give its layer a prefix")
         value = as_node(value, self.graph)
         if len(value.shape) != 1:
             raise fail(f"state {name!r} is a vector, and so is what is handed on")
@@ -168,8 +169,9 @@ class Wiring:
         values = self._inlined(step, prefix, given)
         for s in step.states:
             self.next(prefix + s, values["next." + s])
-        if prefix in self._pending:
-            self.next(self._pending[prefix], values["y"])
+        self._outputs[prefix] = values["y"]
+        if prefix + "y" in self._asked:
+            self.next(prefix + "y", values["y"])
         if not step.separate_output:
             self._state_of[values["y"].id] = prefix + step.states[0]
         return values["y"]
@@ -179,7 +181,9 @@ class Wiring:
         step = layer.step
         if not step.separate_output:
             return self.state(prefix + step.states[0])
-        self._pending[prefix] = prefix + "y"
+        if prefix in self._outputs and prefix + "y" not in self._asked:
+            self.next(prefix + "y", self._outputs[prefix])
+        self._asked.add(prefix + "y")
         return self.state(prefix + "y")
 
     def readout(self, h: Node, outputs: int) -> Node:
@@ -209,7 +213,7 @@ class Wiring:
         sizes = _Sizes(prefix)
         for name in step.inputs:
             node = given[name] if name in given else self.input(name)
-            unify(sizes[name], node.shape[0], author_line())
+            unify(sizes[name], node.shape[0], step.fixed.get(name))
         for a, b, origin in [*step.equal, *((step.dims[n], n, step.fixed.get(n)) for n in step.inputs)]:
             unify(sizes[a], sizes[b], origin)
         leaves: dict[tuple, Node] = {}
