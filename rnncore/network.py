@@ -270,6 +270,83 @@ class Network:
 
         return network_loss_and_grad(self, params, x, target, loss, lengths, state, reduction, seed)
 
+    def jvp(self, params: Params, x, *, dparams=None, dx=None, dstate=None, lengths=None, state=None):
+        """Outputs and their derivative along a direction, in one forward pass (forward mode).
+
+        Parameters
+        ----------
+        dparams : Params or ndarray, layout of params or shape of ``params.flat``, optional
+            Direction of the parameters; None: they do not move.
+        dx : as `x`, optional
+            Direction of the inputs; of several, a mapping may give some. None for tokens.
+        dstate : mapping of str to (batch, size), optional
+            Direction of the initial states; a learned one moves with `dparams` as well.
+
+        Returns
+        -------
+        y : ndarray, (batch, time, features) or (batch, features)
+        y_dot : ndarray, shape of y
+        state : dict of str to ndarray, (batch, size)
+        state_dot : dict of str to ndarray, (batch, size)
+
+        Raises
+        ------
+        InputError
+            A direction has another layout or shape than what it belongs to.
+
+        Examples
+        --------
+        >>> import numpy as np, rnncore as rn
+        >>> net = rn.Network(rn.cells.gru(5), inputs=3)
+        >>> params, x = net.init(dtype="float64"), np.ones((2, 7, 3))
+        >>> y, y_dot, state, state_dot = net.jvp(params, x, dx=np.ones_like(x))
+        >>> h = 1e-6
+        >>> bool(abs((net(params, x + h)[0] - y) / h - y_dot).max() < 1e-5)
+        True
+        """
+        from .tangent import network_jvp
+
+        return network_jvp(self, params, x, dparams, dx, dstate, lengths, state)
+
+    def hvp(
+        self, params: Params, x, target, direction, *, loss, lengths=None, state=None, reduction: str = "mean",
+    ):  # fmt: skip
+        """Value of a loss, its gradient, and the product of its Hessian with a direction, at the cost of a few gradients.
+
+        The reverse pass of the directional derivative (Pearlmutter, Neural Computation 6, 1994).
+
+        Parameters
+        ----------
+        direction : Params or ndarray, layout of params or shape of ``params.flat``
+        target, loss, lengths, state, reduction
+            As for `loss_and_grad`.
+
+        Returns
+        -------
+        value : float
+        grads : Params
+        product : Params
+            The Hessian with respect to the parameters, times `direction`.
+
+        Raises
+        ------
+        InputError
+            As `loss_and_grad`; or `direction` has another layout than `params`.
+
+        Examples
+        --------
+        >>> import numpy as np, rnncore as rn
+        >>> net = rn.Network(rn.cells.gru(5), inputs=3)
+        >>> params, x = net.init(dtype="float64"), np.ones((2, 7, 3))
+        >>> v = params.with_flat(np.ones_like(params.flat))
+        >>> value, grads, product = net.hvp(params, x, np.zeros((2, 7, 5)), v, loss="mean_squared")
+        >>> product.flat.shape == params.flat.shape
+        True
+        """
+        from .tangent import network_hvp
+
+        return network_hvp(self, params, x, target, direction, loss, lengths, state, reduction)
+
     def bind(self, params: Params):
         """A snapshot with the weights packed once: ``run = net.bind(params); run(x, lengths=...)``."""
         from .bound import Bound

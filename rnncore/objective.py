@@ -11,20 +11,24 @@ import numpy as np
 from .errors import InputError
 from .inputs import as_array
 from .lang.component import Bound, Component
-from .lang.diff import reverse
+from .lang.diff import reverse, tangent
 from .lang.dims import Dim, unify
 from .lang.graph import Graph, Node, fail, pinned_origin
 from .lang.trace import run_traced
 from .reference.interpreter import Program
 from .registry import current
 
-__all__ = ["as_loss", "network_loss", "network_loss_and_grad", "value_and_gradient"]
+__all__ = [
+    "as_loss", "check_reduction", "network_loss", "network_loss_and_grad", "reduced", "second_derivative", "target_rows",
+    "value_and_gradient",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class _Traced:
     value: Program
     both: Program
+    second: Program
 
 
 _lock = threading.Lock()
@@ -66,7 +70,11 @@ def _trace(loss: Bound) -> _Traced:
         if gradient is None:
             raise fail(f"loss {loss.name!r} does not depend on the output", origin)
         value_only = Program({"value": value})
-        _traced[loss] = _Traced(value_only, Program({"value": value, "gradient": gradient}))
+        both = {"value": value, "gradient": gradient}
+        with pinned_origin(origin):
+            moved = tangent([gradient], {o: graph.leaf("input", "do", o.shape, "step")}).get(gradient.id)
+        second = {**both, "second": graph.const(0.0) if moved is None else moved}
+        _traced[loss] = _Traced(value_only, Program(both), Program(second))
         return _traced[loss]
 
 
@@ -89,6 +97,15 @@ def value_and_gradient(loss: Bound, o: np.ndarray, target: np.ndarray, gradient:
     if not gradient:
         return each, None
     return each, np.broadcast_to(values["gradient"], o.shape)
+
+
+def second_derivative(loss: Bound, o: np.ndarray, do: np.ndarray, target: np.ndarray):
+    """Loss of every row (rows,), float64, its gradient, and the product of its Hessian with `do`, each (rows, outputs)."""
+    if loss.component.target == "class":
+        target = _one_hot(target, o.shape[1], o.dtype)
+    leaves = {("input", "o"): o, ("input", "do"): do, ("input", "target"): target}
+    values = _trace(loss).second(leaves, _Sizes(o.shape[1]))
+    return np.broadcast_to(values["value"], (len(o),)), values["gradient"], values["second"]
 
 
 def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
@@ -150,12 +167,12 @@ def _one_hot(target: np.ndarray, outputs: int, dtype) -> np.ndarray:
     return full
 
 
-def _check_reduction(reduction: str) -> None:
+def check_reduction(reduction: str) -> None:
     if reduction not in ("mean", "sum"):
         raise InputError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
 
 
-def _reduce(each: np.ndarray, reduction: str) -> float:
+def reduced(each: np.ndarray, reduction: str) -> float:
     if not len(each):
         return 0.0
     return float(each.mean(dtype=np.float64) if reduction == "mean" else each.sum(dtype=np.float64))
@@ -171,20 +188,20 @@ def network_loss(net, params, x, target, loss, lengths, state, reduction) -> flo
     """The value alone (see `Network.loss`)."""
     from .execute import infer_rows
 
-    _check_reduction(reduction)
+    check_reduction(reduction)
     bound = as_loss(loss)
     batch = net._batch(params, x, lengths, state)
     rows = target_rows(bound, target, net, batch)
     o, _ = infer_rows(net, params, batch)
     each, _ = _evaluated(bound, rows, net, o, batch, False, params.dtype)
-    return _reduce(each, reduction)
+    return reduced(each, reduction)
 
 
 def network_loss_and_grad(net, params, x, target, loss, lengths, state, reduction, seed):
     """Value and gradient (see `Network.loss_and_grad`)."""
     from .execute import backward_rows, forward_rows
 
-    _check_reduction(reduction)
+    check_reduction(reduction)
     bound = as_loss(loss)
     batch = net._batch(params, x, lengths, state)
     rows = target_rows(bound, target, net, batch)
@@ -197,4 +214,4 @@ def network_loss_and_grad(net, params, x, target, loss, lengths, state, reductio
         grads = backward_rows(net, params, tape, do)
     finally:
         tape.release()
-    return _reduce(each, reduction), grads
+    return reduced(each, reduction), grads

@@ -214,11 +214,9 @@ def loop_backward(
         call.ints(f"adj.source.{name}", (dsources or {})[name])
     call.rows("in", tape.rows)
     call.rows("y", tape.y_rows)
-    features = sizes[step.output.shape[0]]
-    if dy is None:
-        call.sequence("dy", np.zeros(features, dtype))
-    else:
-        call.sequence("dy", dy[0], dy[1])
+    nothing = np.zeros(sizes[step.output.shape[0]], dtype), 0
+    for name, given in {"y": dy, **{n: (dextras or {}).get(n) for n in step.seeded}}.items():
+        call.sequence(f"d{name}", *(given or nothing))
     carried = {}
     for s in step.states:
         size = sizes[step.dims[s]]
