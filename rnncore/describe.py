@@ -69,7 +69,24 @@ def _component(kind: str, name: Any) -> Any:
 def _options(data: dict) -> dict[str, Any]:
     if not isinstance(data["options"], dict):
         raise InputError(f"options must be a mapping, got {_shown(data['options'])}")
-    return data["options"]
+    return {name: _option(value) for name, value in data["options"].items()}
+
+
+def _option(value: Any) -> Any:
+    """An option of its JSON value (see `rnncore.combine.topology.described`)."""
+    if isinstance(value, list):
+        return tuple(_option(v) for v in value)
+    if not isinstance(value, dict):
+        return value
+    if set(value) != {"kind", "name", "options", "graph"}:
+        raise InputError(f"an option that is a component has kind, name, options and graph, got {_shown(value)}")
+    made = _component(str(value["kind"]), value["name"])(**_options(value))
+    if made.fingerprint != value["graph"]:
+        raise RnncoreError(
+            f"{value['kind']} {value['name']!r} has changed since this network was written: its equations now have the "
+            f"hash {made.fingerprint}, the file says {value['graph']}"
+        )
+    return made
 
 
 def _shown(data: Any) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 from .cpu.dense import affine, affine_backward
 from .cpu.layout import Rows
 from .errors import InputError
-from .inputs import Batch, Tokens, as_array, as_state
+from .inputs import Batch, Tokens, Writing, as_array, as_state
 from .params import Params
-from .passes import Pass, loops_of
+from .passes import Pass, loops_of, ragged
 
 __all__ = ["Tape", "infer", "forward", "backward", "infer_rows", "forward_rows", "backward_rows"]
 
@@ -57,20 +57,20 @@ def _start(net, params, batch, training, seed, packed=None):
     if not one:
         user = net.outputs is None
         if user:
-            array = _zeros(batch, net.features, pass_.dtype)
-            out = (array.reshape(-1, net.features), 0, _user_rows(batch))
+            array = _zeros(batch.out, net.features, pass_.dtype)
+            out = (array.reshape(-1, net.features), 0, _user_rows(batch.out))
         else:
-            out = (np.empty((pass_.total, net.features), pass_.dtype), 0, pass_.ragged())
+            out = (np.empty((int(batch.out.lengths.sum()), net.features), pass_.dtype), 0, ragged(batch.out.lengths))
     end, node = pass_.run(net.block, "", batch.arrays, rows, net.sizes, out, one)
     return pass_, node, (end if one else out[0]), out
 
 
-def _zeros(batch: Batch, features: int, dtype) -> np.ndarray:
+def _zeros(batch: Batch | Writing, features: int, dtype) -> np.ndarray:
     make = np.empty if batch.full else np.zeros
     return make((batch.size, batch.time, features), dtype)
 
 
-def _spread_rows(net, pass_, rows: np.ndarray, batch: Batch) -> np.ndarray:
+def _spread_rows(rows: np.ndarray, batch: Batch | Writing) -> np.ndarray:
     """Rows sequence by sequence as (batch, time, features), zero past the lengths."""
     if batch.full:
         return rows.reshape(batch.size, batch.time, rows.shape[1])
@@ -86,9 +86,9 @@ def _readout(net, params, rows: np.ndarray) -> np.ndarray:
 def _finish(net, params, pass_, rows, batch):
     one = net.mode == "many-to-one"
     if net.outputs is None:
-        return rows if one else rows.reshape(batch.size, batch.time, net.features)
+        return rows if one else rows.reshape(batch.size, batch.out.time, net.features)
     o = _readout(net, params, rows)
-    return o if one else _spread_rows(net, pass_, o, batch)
+    return o if one else _spread_rows(o, batch.out)
 
 
 def infer(net, params, batch: Batch, packed=None, seed=None):
@@ -122,7 +122,7 @@ def _output_rows(net, params, pass_, rows, out):
         return _readout(net, params, rows)
     if net.mode == "many-to-one":
         return rows
-    return rows[out[2].index(pass_.lengths)]
+    return rows[out[2].index(pass_.batch.out.lengths)]
 
 
 def backward(net, params, tape: Tape, dy, dstate):
@@ -143,8 +143,8 @@ def backward(net, params, tape: Tape, dy, dstate):
             raise InputError(f"dy must be numbers, got {dy.dtype}")
         dy = np.ascontiguousarray(dy, params.dtype)
         rows = dy if net.mode == "many-to-one" else dy.reshape(-1, dy.shape[-1])
-        if net.mode != "many-to-one" and net.outputs is not None and not batch.full:
-            rows = rows[_user_rows(batch).index(batch.lengths)]
+        if net.mode != "many-to-one" and net.outputs is not None and not batch.out.full:
+            rows = rows[_user_rows(batch.out).index(batch.out.lengths)]
     dxs, dstarts, grads = _backward(net, params, tape, rows, dfinal, want_dx=True)
     return _as_given(net, batch, dxs, params.dtype), dstarts, grads
 
@@ -166,14 +166,15 @@ def _as_given(net, batch: Batch, dxs, dtype):
 
 def backward_rows(net, params, tape: Tape, do: np.ndarray) -> Params:
     """Gradients of the parameters from the adjoint of the output rows (see `infer_rows`)."""
-    if net.outputs is None and net.mode != "many-to-one" and not tape.batch.full:
-        full = np.zeros((tape.batch.size * tape.batch.time, net.features), params.dtype)
-        full[_user_rows(tape.batch).index(tape.batch.lengths)] = do
+    written = tape.batch.out
+    if net.outputs is None and net.mode != "many-to-one" and not written.full:
+        full = np.zeros((written.size * written.time, net.features), params.dtype)
+        full[_user_rows(written).index(written.lengths)] = do
         do = full
     return _backward(net, params, tape, do, {}, want_dx=False)[2]
 
 
-def _user_rows(batch: Batch) -> Rows:
+def _user_rows(batch: Batch | Writing) -> Rows:
     return Rows(np.arange(batch.size) * batch.time, 1)
 
 
@@ -186,7 +187,8 @@ def _backward(net, params, tape: Tape, do: np.ndarray | None, dfinal, want_dx: b
     pass_ = copy.copy(tape.pass_)  # the tape stays as it is: backward may run again, and from several threads
     pass_.params, pass_.dstate = params, {}
     grads = Params.zeros(net.shapes, params.dtype)
-    out = _user_rows(tape.batch) if net.outputs is None else pass_.ragged()
+    written = tape.batch.out
+    out = _user_rows(written) if net.outputs is None else ragged(written.lengths)
     if do is not None and net.outputs is not None:
         do = affine_backward(do, tape.rows, params["readout.V"], grads["readout.V"], grads["readout.c"])
     one = net.mode == "many-to-one"

@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["Tokens", "Batch", "as_array", "as_batch", "as_state"]
+__all__ = ["Tokens", "Batch", "Writing", "as_array", "as_batch", "as_state"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,27 @@ class Tokens:
 
 
 @dataclass
+class Writing:
+    """The sequences that a decoder writes: row ``base[b] + t`` of each array is step t of sequence b."""
+
+    lengths: np.ndarray
+    time: int
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def full(self) -> bool:
+        return bool((self.lengths == self.time).all())
+
+    @property
+    def base(self) -> np.ndarray:
+        return np.arange(self.size, dtype=np.int64) * self.time
+
+
+@dataclass
 class Batch:
     """Sequences in one array per input: row ``base[b] + t`` of the 2-D array is step t of sequence b.
 
@@ -49,10 +70,16 @@ class Batch:
     single: bool = True
     state: dict[str, np.ndarray] | None = field(default=None)
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    writing: Writing | None = None
 
     @property
     def size(self) -> int:
         return len(self.lengths)
+
+    @property
+    def out(self) -> Batch | Writing:
+        """Where outputs lie: in the rows of the inputs, or in those of the sequences that a decoder writes."""
+        return self if self.writing is None else self.writing
 
     def padded(self, net) -> dict[str, np.ndarray]:
         """(batch, time, features) arrays; tokens one-hot; zero past the lengths."""

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
-from .cpu.layout import Layout, Rows, layout_of
+from .combine.translate import Translate
+from .cpu.layout import Layout, Rows, Sources, layout_of
 from .cpu.run import LoopTape, loop_backward, loop_forward, prepare
 from .errors import InputError
 from .inputs import Batch, Tokens
+from .kept import Kept
 from .params import Params
+from .translation import translate, translate_back
 
-__all__ = ["Kept", "Pass", "loops_of"]
+__all__ = ["Kept", "Pass", "loops_of", "ragged"]
 
 Arrays = Mapping[str, np.ndarray]
-
-
-@dataclass(eq=False)
-class Kept:
-    """A block's part of the tape."""
-
-    block: Block
-    inner: list = field(default_factory=list)
-    extra: dict = field(default_factory=dict)
 
 
 def generator_of(seed) -> np.random.Generator | None:
@@ -52,6 +45,11 @@ def loops_of(node) -> Iterator[LoopTape]:
         yield node
 
 
+def ragged(lengths: np.ndarray) -> Rows:
+    """Rows of sequences one after another, without padding."""
+    return Rows(np.cumsum(lengths) - lengths, 1)
+
+
 class Pass:
     """One forward pass: lengths, layout, states; `packed` holds weights packed before (``bind``)."""
 
@@ -65,10 +63,13 @@ class Pass:
         self.final: dict[str, np.ndarray] = {}
         self.dstate: dict[str, np.ndarray] = {}
         self.total = int(self.lengths.sum())
+        self.sources: Sources | None = None  # what the steps of a decoder see whole
+        self.extras: dict[str, np.ndarray] = {}  # where their further outputs go
+        self.dsources: dict[str, np.ndarray] = {}
 
     def ragged(self) -> Rows:
         """Sequences one after another, without padding."""
-        return Rows(np.cumsum(self.lengths) - self.lengths, 1)
+        return ragged(self.lengths)
 
     def start(self, prefix: str, states) -> dict[str, np.ndarray]:
         given = self.batch.state or {}
@@ -91,6 +92,8 @@ class Pass:
             return self.run(block.block, prefix, xs, rows.reversed(self.lengths), sizes, out, last)
         if isinstance(block, Join):
             return self._join(block, prefix, xs, rows, sizes, out, last)
+        if isinstance(block, Translate):
+            return translate(self, block, prefix, xs, rows, sizes, out)
         assert isinstance(block, Chain)
         return self._chain(block, prefix, xs, rows, sizes, out, last)
 
@@ -109,7 +112,8 @@ class Pass:
             view = {p.name: self.params[prefix + p.name] for p in step.params}
             prepared = prepare(layer, which, view, numbers, str(self.dtype))
         state = self.start(prefix, step.states)
-        final, tape = loop_forward(layer, numbers, prepared, self.layout, xs, rows, state, out, self.training, tokens)
+        final, tape = loop_forward(layer, numbers, prepared, self.layout, xs, rows, state, out, self.training, tokens,
+                                   self.sources if step.sources else None, self.extras)  # fmt: skip
         if self.packed is None:
             prepared.weights.release()
         self.final |= {prefix + s: v for s, v in final.items()}
@@ -190,6 +194,8 @@ class Pass:
             dy = (dy[0], dy[1], kept.extra["out"])
         if isinstance(block, Join):
             return self._join_back(kept, dy, dlast, want, grads, dfinal)
+        if isinstance(block, Translate):
+            return translate_back(self, kept, dy, want, grads, dfinal)
         assert isinstance(block, Chain)
         return self._chain_back(kept, dy, dlast, want, grads, dfinal)
 
@@ -205,7 +211,7 @@ class Pass:
         view = {p.name: self.params[prefix + p.name] for p in step.params}
         mine = {p.name: grads[prefix + p.name] for p in step.params}
         names = tuple(n for n in want if n in step.inputs)
-        dxs, dstate = loop_backward(tape, view, None if dy is None else dy[:2], final, names, mine)
+        dxs, dstate = loop_backward(tape, view, None if dy is None else dy[:2], final, names, mine, self.dsources)
         self.dstate |= {prefix + s: v for s, v in dstate.items()}
         return dxs
 

@@ -129,13 +129,13 @@ class _OverPositions(_Copy):
         sizes = {"q": query.shape[0], "k": values.shape[1], UNITS: query.shape[0]}
         index = net.graph.leaf("position", "index", (POSITION,), "step")
         super().__init__(net, step, sizes, prefix, {"q": query, "k": values, "position": index})
-        self.reads, self.keys = _Reads(step), keys_of(step)
+        self.reads, self.keys = _Reads(step), [n.id for n in keys_of(step)]
 
     def mapped(self, n: Node) -> Node:
         if n.id not in self.reads.varies or n.op == "leaf":
             return super().mapped(n)
-        if n in self.keys:
-            return self.net.source(f"{self.prefix}k{self.keys.index(n)}", self.size(n.shape[0]))
+        if n.id in self.keys:
+            return self.net.source(f"{self.prefix}k{self.keys.index(n.id)}", self.size(n.shape[0]))
         if n.op in ("matmul", "matmul_t"):
             raise fail("a matrix multiplies what depends on query and key together: give each its own", n.origin)
         if n.op == "rmax":

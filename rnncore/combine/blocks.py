@@ -27,6 +27,10 @@ class Block(ABC):
     def features(self, sizes: Sizes) -> int:
         """Size of the output at each step."""
 
+    def parameters(self, prefix: str, sizes: Sizes) -> Iterator[tuple]:
+        """(path, shape, role, start, author's line) of parameters that belong to no loop."""
+        yield from ()
+
     @abstractmethod
     def readers(self) -> Iterator[Layer | Wired]:
         """The layers that read the network's own ``x``."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError, RnncoreError
 from ..lang.cell import Layer
-from ..lang.component import Component
+from ..lang.component import Bound, Component
 from .blocks import Block, Loop, loops_in
 from .wired import Wired
 
@@ -86,13 +86,20 @@ class Arrangement:
         return {
             "topology": self.topology.name,
             "blocks": [c.describe() for c in self.children],
-            "options": self.options,
+            "options": {k: described(v) for k, v in self.items},
             "graph": self.topology.fingerprint_of(self.block),
         }
 
     def __repr__(self) -> str:
         changed = [f"{k}={v!r}" for k, v in self.items if v != self.topology.options[k]]
         return f"{self.topology.name}({', '.join([*map(repr, self.children), *changed])})"
+
+
+def described(option: Any) -> Any:
+    """An option as plain JSON; a chosen component by kind, name, options and the hash of its equations."""
+    if isinstance(option, Bound):
+        return {"kind": option.component.kind, **option.describe(), "graph": option.fingerprint}
+    return [described(v) for v in option] if isinstance(option, tuple) else option
 
 
 def topology(fn: Callable) -> Topology:

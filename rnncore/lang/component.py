@@ -20,7 +20,9 @@ __all__ = ["Component", "Bound", "loss", "optimizer", "schedule", "initializer",
 
 
 def plain(value: Any) -> bool:
-    """Whether `value` can be an option: JSON's scalars (numbers finite) and tuples of options."""
+    """Whether `value` can be an option: JSON's scalars (numbers finite), chosen components and tuples of options."""
+    if isinstance(value, Bound):
+        return True
     if isinstance(value, tuple):
         return all(plain(v) for v in value)
     if isinstance(value, float):
@@ -29,7 +31,9 @@ def plain(value: Any) -> bool:
 
 
 def _tuples(value: Any) -> Any:
-    """Lists, as JSON gives them, as tuples."""
+    """Lists, as JSON gives them, as tuples; a component with its default options where it takes them by a call."""
+    if isinstance(value, WithOptions):
+        return value()
     return tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
@@ -155,6 +159,11 @@ class Bound:
         """Name and options as plain JSON."""
         return {"name": self.name, "options": self.options}
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the component's equations with these options."""
+        return self.component.fingerprint
+
     def __call__(self, *args, **kwargs):
         return self.component.fn(*args, **kwargs, **self.options)
 
@@ -162,7 +171,7 @@ class Bound:
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.items)})"
 
 
-class _WithOptions(Component):
+class WithOptions(Component):
     """A component whose call chooses its options."""
 
     def __call__(self, **options) -> Bound:
@@ -172,19 +181,19 @@ class _WithOptions(Component):
         return hash(self.fn)
 
 
-class Loss(_WithOptions):
+class Loss(WithOptions):
     kind = "loss"
 
 
-class Optimizer(_WithOptions):
+class Optimizer(WithOptions):
     kind = "optimizer"
 
 
-class Schedule(_WithOptions):
+class Schedule(WithOptions):
     kind = "schedule"
 
 
-class Initializer(_WithOptions):
+class Initializer(WithOptions):
     kind = "initializer"
 
 

@@ -13,7 +13,7 @@ from .ops import OPS, apply, as_node
 
 __all__ = [
     "exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "abs", "maximum", "minimum",
-    "where", "sum", "mean", "max", "dot", "norm", "softmax", "layer_norm", "stop_gradient",
+    "where", "sum", "mean", "max", "size", "dot", "norm", "softmax", "layer_norm", "stop_gradient",
 ]  # fmt: skip
 
 
@@ -104,6 +104,13 @@ def mean(a):
         return np.mean(a, axis=-1)
     a = _vector(a, "mean")
     return apply("sum", a) / _size(a)
+
+
+def size(a):
+    """Number of units: a scalar that is known when the network is."""
+    if not isinstance(a, Arithmetic):
+        return np.asarray(a).shape[-1]
+    return _size(_vector(a, "size"))
 
 
 def dot(a, b):

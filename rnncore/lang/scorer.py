@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from ..errors import LanguageError
-from .component import Bound, Component
+from .component import WithOptions
 from .dims import Dim
 from .graph import Graph, Node, fail, pinned_origin
 from .trace import Signature, Step, resolve, run_traced
@@ -18,16 +18,10 @@ __all__ = ["Scorer", "scorer"]
 ARGUMENTS = ("q", "k", "position")
 
 
-class Scorer(Component):
+class Scorer(WithOptions):
     """What ``@scorer`` returns. Called with options it gives a scorer with these options."""
 
     kind = "scorer"
-
-    def __call__(self, **options) -> Bound:
-        return Bound(self, tuple(self.complete(options).items()))
-
-    def __hash__(self):
-        return hash(self.fn)
 
     def step(self, **options) -> Step:
         """The traced equation: inputs among ``q``, ``k``, ``position``; root ``y`` is the score, a scalar."""

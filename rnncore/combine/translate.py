@@ -1,0 +1,141 @@
+"""Sequence to sequence: an encoder, what is handed over, and a loop that writes another sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import InputError
+from ..lang.cell import Layer
+from ..lang.dims import UNITS
+from .attention import key, keys_of, scorer_step
+from .blocks import Block, Chain, Join, Loop, Reverse
+from .topology import as_block
+from .wired import Wired
+
+__all__ = ["BRIDGES", "Translate", "translate"]
+
+BRIDGES = ("affine", "copy", "zero")
+KEYS, VALUES = "scorer.", "values"
+
+
+@dataclass(frozen=True)
+class Translate(Block):
+    """A decoder's loop that starts from an encoder's end and sees the encoder's outputs as its source ``values``.
+
+    ``keys`` is the loop, without states, of what the scorer computes of each output; None where it computes nothing.
+    """
+
+    encoder: Block
+    decoder: Loop
+    keys: Loop | None
+    bridge: str
+
+    def walk(self, prefix, sizes):
+        yield from self.encoder.walk(f"{prefix}encoder.", sizes)
+        yield from self._own(prefix, sizes)
+
+    def _own(self, prefix: str, sizes) -> Iterator[tuple[str, Any, dict[Any, int]]]:
+        values = self.encoder.features(sizes)
+        given = {**sizes, VALUES: values}
+        if self.keys is not None:
+            yield from self.keys.walk(prefix + KEYS, {"x": values})
+            given[KEYS + "k0"] = self.keys.features({"x": values})
+        yield from self.decoder.walk(prefix, given)
+
+    def readers(self):
+        yield from self.encoder.readers()
+
+    def features(self, sizes):
+        *_, (_, layer, numbers) = self._own("", sizes)
+        return numbers[layer.step.output.shape[0]]
+
+    def handed(self, prefix: str, sizes) -> Iterator[tuple[str, int, list[tuple[str, int]]]]:
+        """What starts each state of the decoder's cell: (its path, its size, the encoder's final states and sizes)."""
+        if self.bridge == "zero":
+            return
+        ends = {p: (layer.step, numbers) for p, layer, numbers in self.encoder.walk(f"{prefix}encoder.", sizes)}
+        last = {p: ends[p] for p in last_paths(self.encoder, f"{prefix}encoder.")}
+        *_, (_, layer, numbers) = self._own(prefix, sizes)
+        for path, member in layer.members:
+            for state in member.step.states:
+                found = []
+                for p, (step, of) in last.items():
+                    name = state if state in step.states else step.output_state
+                    found.append((p + name, of[step.dims[name]]))
+                yield prefix + path + state, numbers[layer.step.dims[path + state]], found
+
+    def parameters(self, prefix, sizes):
+        rows = list(self.handed(prefix, sizes))
+        if self.bridge == "copy":
+            for path, size, found in rows:
+                total = sum(n for _, n in found)
+                if total != size:
+                    what = " and ".join(p for p, _ in found)
+                    raise InputError(
+                        f"bridge='copy' hands {what} ({total} numbers) to {path!r} ({size}): use bridge='affine'"
+                    )
+            return
+        for path, size, found in rows:
+            name = path.rpartition(".")[2]
+            yield f"{prefix}bridge.W_{name}", (size, sum(n for _, n in found)), "input", None, None
+            yield f"{prefix}bridge.b_{name}", (size,), "bias", 0.0, None
+
+
+def last_paths(block: Block, prefix: str) -> list[str]:
+    """Paths of the loops whose outputs are a block's output."""
+    if isinstance(block, Loop):
+        return [prefix]
+    if isinstance(block, Reverse):
+        return last_paths(block.block, prefix)
+    if isinstance(block, Chain):
+        k = len(block.blocks) - 1
+        return last_paths(block.blocks[k], f"{prefix}{k}.")
+    if isinstance(block, Join):
+        pairs = zip(block.names, block.blocks)
+        return [path for name, inner in pairs for path in last_paths(inner, f"{prefix}{name}.")]
+    raise InputError(f"an encoder is made of layers, stacks and directions, got {type(block).__name__}")
+
+
+def translate(encoder, fn: Callable, decoder, *, scorer=None, bridge: str = "affine", **options) -> Translate:
+    """An encoder, and a decoder wired by a function (see `wired`), which reads the source ``values``.
+
+    Parameters
+    ----------
+    encoder : Layer, Arrangement or Block
+    fn : callable
+        ``fn(net, decoder, scorer=scorer, **options)``; it feeds its output back.
+    decoder : Layer
+    scorer : Scorer or Bound, optional
+    bridge : {"affine", "copy", "zero"}
+        How the decoder's states start: an affine map of the encoder's final states, these themselves, or zero.
+
+    Raises
+    ------
+    InputError
+        An impossible choice.
+    """
+    if not isinstance(decoder, Layer):
+        raise InputError(f"a decoder is a cell called with its units, got {type(decoder).__name__}: {decoder!r}")
+    if bridge not in BRIDGES:
+        raise InputError(f"bridge must be one of {', '.join(BRIDGES)}, got {bridge!r}")
+    wiring = Wired(fn, (decoder,), (("scorer", scorer), *options.items()))
+    if wiring.fed_back is None:
+        raise InputError(f"{fn.__name__} must feed its output back: net.next(state, value, output=True)")
+    return Translate(as_block(encoder), Loop(wiring), _keys(scorer, decoder), bridge)
+
+
+def _keys(scorer, decoder: Layer) -> Loop | None:
+    found = [] if scorer is None else keys_of(scorer_step(scorer))
+    if not found:
+        return None
+    if len(found) > 1:
+        raise InputError(f"scorer {scorer!r} multiplies the key by {len(found)} matrices apart; one can be used")
+    step = decoder.step
+    size = step.dims[step.states[0]]
+    if size != UNITS and not isinstance(size, int):
+        raise InputError(f"a decoder's state must be sized by its units, that of {decoder!r} is sized by {size!r}")
+    query = decoder.units if size == UNITS else size
+    items = (("scorer", scorer), ("place", 0), ("units", query), ("query", query), ("prefix", ""))
+    return Loop(Wired(key, (), items))
