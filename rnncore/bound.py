@@ -13,6 +13,7 @@ from .errors import InputError
 from .execute import infer
 from .inputs import Batch, as_batch, as_state
 from .params import Params
+from .teaching import lesson_of
 
 __all__ = ["Bound", "Stream"]
 
@@ -33,10 +34,11 @@ class Bound:
             view = {p.name: self.params[prefix + p.name] for p in layer.step.params}
             self.loops[prefix] = prepare(layer, "infer", view, sizes, str(self.dtype))
 
-    def __call__(self, x, *, lengths=None, state=None, seed: int | None = None):
+    def __call__(self, x, *, lengths=None, state=None, seed: int | None = None, target=None, teacher_forcing=None):
         """Outputs and final state, as of the network (see `Network.__call__`)."""
         batch = as_batch(self.net, self.dtype, x, lengths)
         batch.state = as_state(self.net, batch, state)
+        batch.lesson = lesson_of(self.net, batch, target, teacher_forcing, seed, self.dtype)
         return infer(self.net, self.params, batch, self, seed)
 
     def __repr__(self) -> str:

@@ -61,7 +61,7 @@ def _start(net, params, batch, training, seed, packed=None):
             out = (array.reshape(-1, net.features), 0, _user_rows(batch.out))
         else:
             out = (np.empty((int(batch.out.lengths.sum()), net.features), pass_.dtype), 0, ragged(batch.out.lengths))
-    end, node = pass_.run(net.block, "", batch.arrays, rows, net.sizes, out, one)
+    end, node = pass_.run(net.block, "", batch.sequences, rows, net.sizes, out, one)
     return pass_, node, (end if one else out[0]), out
 
 

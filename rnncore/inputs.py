@@ -70,6 +70,7 @@ class Batch:
     single: bool = True
     state: dict[str, np.ndarray] | None = field(default=None)
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    lesson: Any = None  # of teacher forcing: what one of the loops reads besides
     writing: Writing | None = None
 
     @property
@@ -80,6 +81,11 @@ class Batch:
     def out(self) -> Batch | Writing:
         """Where outputs lie: in the rows of the inputs, or in those of the sequences that a decoder writes."""
         return self if self.writing is None else self.writing
+
+    @property
+    def sequences(self) -> dict[str, np.ndarray]:
+        """Everything that loops read: the inputs, and what teacher forcing adds."""
+        return self.arrays if self.lesson is None else {**self.arrays, **self.lesson.arrays}
 
     def padded(self, net) -> dict[str, np.ndarray]:
         """(batch, time, features) arrays; tokens one-hot; zero past the lengths."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .combine import Arrangement, Block, as_block
+from .combine import Arrangement, Block, Wired, as_block
 from .combine.blocks import last_loop
 from .errors import InputError, LanguageError
 from .inputs import Batch, Tokens, as_batch, as_state
@@ -104,7 +104,7 @@ class Network:
         return self.block.features(self.sizes)
 
     @cached_property
-    def loops(self) -> dict[str, tuple[Layer, dict[Any, int]]]:
+    def loops(self) -> dict[str, tuple[Layer | Wired, dict[Any, int]]]:
         """Layer and numbers of its size symbols of every loop, by path prefix."""
         return {prefix: (layer, sizes) for prefix, layer, sizes in self.block.walk("", self.sizes)}
 
@@ -134,6 +134,7 @@ class Network:
             if self.initial_state == "learned":
                 for s in layer.step.states:
                     yield f"{prefix}{s}0", (sizes[layer.step.dims[s]],), "state", None, None
+        yield from self.block.parameters("", self.sizes)
         if self.outputs is not None:
             yield "readout.V", (self.outputs, self.features), "readout", None, None
             yield "readout.c", (self.outputs,), "bias", 0.0, None
@@ -165,7 +166,10 @@ class Network:
         return shapes.to(device)
 
     # calls
-    def __call__(self, params: Params, x, *, lengths=None, state=None, seed: int | None = None):
+    def __call__(
+        self, params: Params, x, *, lengths=None, state=None, seed: int | None = None, target=None,
+        teacher_forcing=None,
+    ):  # fmt: skip
         """Inference: outputs and final state; nothing is kept.
 
         Parameters
@@ -177,7 +181,12 @@ class Network:
         state : mapping of str to (batch, size), optional
             Initial states; those not given start as the network says.
         seed : int, optional
-            Drives dropout; None: no dropout.
+            Drives dropout and the coins of teacher forcing; None: no dropout.
+        target : array_like, (batch, time) of classes or (batch, time, outputs), or list, optional
+            True outputs, for teacher forcing.
+        teacher_forcing : {"never", "always"} or float in [0, 1], optional
+            Of a network that feeds its output back: how often the true output of a step is handed on in place of the
+            network's own. A ratio tosses a coin at each step of each sequence. Never by default.
 
         Returns
         -------
@@ -191,9 +200,13 @@ class Network:
         """
         from .execute import infer
 
-        return infer(self, params, self._batch(params, x, lengths, state), seed=seed)
+        batch = self._batch(params, x, lengths, state, target, teacher_forcing, seed)
+        return infer(self, params, batch, seed=seed)
 
-    def forward(self, params: Params, x, *, lengths=None, state=None, seed: int | None = None):
+    def forward(
+        self, params: Params, x, *, lengths=None, state=None, seed: int | None = None, target=None,
+        teacher_forcing=None,
+    ):  # fmt: skip
         """As a call, and keeps on the tape what BPTT needs. `seed` drives dropout; None: no dropout.
 
         The tape refers to `x` itself where its dtype and layout need no conversion: write nothing into it
@@ -208,7 +221,7 @@ class Network:
         """
         from .execute import forward
 
-        return forward(self, params, self._batch(params, x, lengths, state), seed)
+        return forward(self, params, self._batch(params, x, lengths, state, target, teacher_forcing, seed), seed)
 
     def backward(self, params: Params, tape, dy=None, *, dstate=None):
         """Gradients by BPTT.
@@ -245,7 +258,7 @@ class Network:
 
     def loss_and_grad(
         self, params: Params, x, target, *, loss, lengths=None, state=None, reduction: str = "mean",
-        seed: int | None = None,
+        seed: int | None = None, teacher_forcing=None,
     ):  # fmt: skip
         """Value of a loss and its gradient with respect to the parameters.
 
@@ -259,7 +272,9 @@ class Network:
         reduction : {"mean", "sum"}
             Mean over the unmasked target steps and sequences, or their sum.
         seed : int, optional
-            Drives dropout; None: no dropout.
+            Drives dropout and the coins of teacher forcing; None: no dropout.
+        teacher_forcing : {"never", "always"} or float in [0, 1], optional
+            How often `target` is handed on in place of an output that is fed back (see `__call__`).
 
         Returns
         -------
@@ -268,7 +283,9 @@ class Network:
         """
         from .objective import network_loss_and_grad
 
-        return network_loss_and_grad(self, params, x, target, loss, lengths, state, reduction, seed)
+        return network_loss_and_grad(
+            self, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing
+        )
 
     def jvp(self, params: Params, x, *, dparams=None, dx=None, dstate=None, lengths=None, state=None):
         """Outputs and their derivative along a direction, in one forward pass (forward mode).
@@ -359,10 +376,14 @@ class Network:
 
         return Stream(self, params, batch, state)
 
-    def _batch(self, params: Params, x, lengths, state) -> Batch:
+    def _batch(self, params: Params, x, lengths, state, target=None, teacher_forcing=None, seed=None) -> Batch:
         self.check_params(params)
         batch = as_batch(self, params.dtype, x, lengths)
         batch.state = as_state(self, batch, state)
+        if teacher_forcing is not None:
+            from .teaching import lesson_of  # it stands above the network
+
+            batch.lesson = lesson_of(self, batch, target, teacher_forcing, seed, params.dtype)
         return batch
 
     def as_padded(self, x, lengths=None) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -197,14 +197,19 @@ def network_loss(net, params, x, target, loss, lengths, state, reduction) -> flo
     return reduced(each, reduction)
 
 
-def network_loss_and_grad(net, params, x, target, loss, lengths, state, reduction, seed):
+def network_loss_and_grad(net, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing=None):
     """Value and gradient (see `Network.loss_and_grad`)."""
     from .execute import backward_rows, forward_rows
+    from .teaching import fed_back, lesson, ratio_of
 
     check_reduction(reduction)
     bound = as_loss(loss)
     batch = net._batch(params, x, lengths, state)
     rows = target_rows(bound, target, net, batch)
+    ratio = ratio_of(teacher_forcing)
+    if ratio:
+        true = _one_hot(rows, fed_back(net)[2], params.dtype) if bound.component.target == "class" else rows
+        batch.lesson = lesson(net, batch, true, ratio, seed, params.dtype)
     o, _, tape = forward_rows(net, params, batch, seed)
     try:
         each, gradient = _evaluated(bound, rows, net, o, batch, True, params.dtype)

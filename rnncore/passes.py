@@ -63,6 +63,7 @@ class Pass:
         self.final: dict[str, np.ndarray] = {}
         self.dstate: dict[str, np.ndarray] = {}
         self.total = int(self.lengths.sum())
+        self.tokens = [batch.arrays["x"]] if isinstance(net.inputs, Tokens) else []
         self.sources: Sources | None = None  # what the steps of a decoder see whole
         self.extras: dict[str, np.ndarray] = {}  # where their further outputs go
         self.dsources: dict[str, np.ndarray] = {}
@@ -98,15 +99,18 @@ class Pass:
         return self._chain(block, prefix, xs, rows, sizes, out, last)
 
     def _loop(self, block, prefix, xs, rows, sizes, out, last):
-        layer, numbers = self.net.loops[prefix]
+        lesson = self.batch.lesson
+        taught = lesson is not None and lesson.prefix == prefix
+        layer, numbers = (lesson.layer, lesson.sizes) if taught else self.net.loops[prefix]
         step = layer.step
-        tokens = isinstance(self.net.inputs, Tokens) and xs.get("x") is self.batch.arrays.get("x")
+        tokens = any(xs.get("x") is known for known in self.tokens)
         own: np.ndarray | None = None
         if step.separate_output and last and out is None:
             own = np.empty((self.total, numbers[step.output.shape[0]]), self.dtype)
             out = (own, 0, self.ragged())
         which = "forward" if self.training else "infer"
-        if self.packed is not None:
+        packed = self.packed is not None and not taught
+        if packed:
             prepared = self.packed.loops[prefix]
         else:
             view = {p.name: self.params[prefix + p.name] for p in step.params}
@@ -114,7 +118,7 @@ class Pass:
         state = self.start(prefix, step.states)
         final, tape = loop_forward(layer, numbers, prepared, self.layout, xs, rows, state, out, self.training, tokens,
                                    self.sources if step.sources else None, self.extras)  # fmt: skip
-        if self.packed is None:
+        if not packed:
             prepared.weights.release()
         self.final |= {prefix + s: v for s, v in final.items()}
         end = None
@@ -153,6 +157,7 @@ class Pass:
     def _chain(self, block: Chain, prefix, xs, rows, sizes, out, last):
         kept = Kept(block, [], {"prefix": prefix, "stages": [], "rows": rows, "out": None if out is None else out[2]})
         many = len(block.blocks)
+        kept.extra["compact"] = len(xs) > 1
         if len(xs) > 1:
             xs, rows = self._compact(xs, rows), self.ragged()
         for k, inner, read in block.stages(sizes):
@@ -183,7 +188,10 @@ class Pass:
 
     def _compact(self, xs: Arrays, rows: Rows) -> dict[str, np.ndarray]:
         index = rows.index(self.lengths)
-        return {name: np.ascontiguousarray(x[index]) for name, x in xs.items()}
+        made = {name: np.ascontiguousarray(x[index]) for name, x in xs.items()}
+        if any(xs.get("x") is known for known in self.tokens):
+            self.tokens.append(made["x"])
+        return made
 
     # backward: returns the adjoints of the inputs that are wanted, in their rows
     def back(self, kept: Kept, dy, dlast, want, grads: Params, dfinal: Arrays) -> dict[str, np.ndarray]:
@@ -268,7 +276,7 @@ class Pass:
                     d = np.zeros((self.total, stage["read"]["x"]), self.dtype)
                 mask = stages[k - 1]["mask"]
                 dy, dlast = (d if mask is None else d * mask, 0, self.ragged()), None
-        if len(stages[0]["read"]) > 1:
+        if kept.extra["compact"]:
             index, back = kept.extra["rows"].index(self.lengths), {}
             for name, dx in total.items():
                 back[name] = np.zeros((len(self.batch.arrays[name]), dx.shape[1]), self.dtype)

@@ -125,7 +125,7 @@ class Wiring:
             self.inputs[f"{name}.{TRUE}"] = true = self.graph.leaf("input", f"{name}.{TRUE}", (size,), "step")
             coin = self.graph.leaf("input", f"{name}.{FORCED}", (), "step")
             self.inputs[f"{name}.{FORCED}"] = coin
-            value = apply("where", coin, true, value)
+            value = apply("where", coin, apply("stop", true), value)
         unify(self.state(name).shape[0], value.shape[0], author_line())
         self.roots[f"next.{name}"] = value
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..lang.cell import Layer
+from ..lang.cell import Stepped
 from ..plan.adjoint import adjoint_of
 from .call import Call, Prepared
 from .layout import Layout, Rows, Sources
@@ -30,7 +30,7 @@ _PARALLEL_FLOPS = 1.5e6  # below, waking threads costs more than they bring
 class LoopTape:
     """What BPTT needs of one layer."""
 
-    layer: Layer
+    layer: Stepped
     sizes: Mapping[Any, int]
     layout: Layout
     xs: dict[str, np.ndarray]
@@ -47,14 +47,14 @@ class LoopTape:
         self.buffers = {}
 
 
-def prepare(layer: Layer, which: str, params: Mapping[str, np.ndarray], sizes, dtype: str) -> Prepared:
+def prepare(layer: Stepped, which: str, params: Mapping[str, np.ndarray], sizes, dtype: str) -> Prepared:
     """Kernel and packed weights of a layer; `which` is ``"infer"``, ``"forward"`` or ``"backward"``."""
     code = compiled(layer.step, which, dtype)
     packing = packing_of(code, layer.step, sizes)
     return Prepared(code, packing(params, call_values(layer.step, params, sizes, dtype)), packing)
 
 
-def _threads(layer: Layer, sizes, layout: Layout, factor: float) -> int:
+def _threads(layer: Stepped, sizes, layout: Layout, factor: float) -> int:
     allowed = available_threads()
     if allowed == 1 or layout.batch < 2:
         return 1
@@ -63,7 +63,7 @@ def _threads(layer: Layer, sizes, layout: Layout, factor: float) -> int:
 
 
 def loop_forward(
-    layer: Layer,
+    layer: Stepped,
     sizes: Mapping[Any, int],
     prepared: Prepared,
     layout: Layout,

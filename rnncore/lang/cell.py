@@ -6,14 +6,25 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import InputError, LanguageError
 from .component import Component
 from .dims import UNITS
 from .trace import Step, signature_of, trace
 
-__all__ = ["cell", "Cell", "Layer", "sizes_of"]
+__all__ = ["cell", "Cell", "Layer", "Stepped", "sizes_of"]
+
+
+class Stepped(Protocol):
+    """What a loop repeats: a layer, or several wired into one step."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def step(self) -> Step: ...
+    @property
+    def members(self) -> tuple[tuple[str, Layer], ...]: ...
 
 
 class Cell(Component):
@@ -146,12 +157,12 @@ def cell(fn: Callable) -> Cell:
     return Cell(fn)
 
 
-def sizes_of(layer: Layer, given: Mapping[str, int]) -> dict[Any, int]:
+def sizes_of(layer: Stepped, given: Mapping[str, int]) -> dict[Any, int]:
     """Numbers for every size symbol of a layer's step.
 
     Parameters
     ----------
-    layer : Layer
+    layer : Layer or Wired
     given : mapping
         Features of each input by its name; inputs that the cell does not read are ignored.
 

@@ -305,7 +305,8 @@ def topological(roots: Iterable[Node]) -> list[Node]:
 _ASSIGNED = re.compile(r"^\s*([A-Za-z_]\w*)\s*=(?!=)")
 
 
-_OF_KIND = {"adj": ("d", ""), "out": ("d", ""), "grad": ("d", ""), "next": ("", "_next")}  # what stands around a leaf's name
+# what stands around a leaf's name
+_OF_KIND = {"adj": ("d", ""), "out": ("d", ""), "grad": ("d", ""), "next": ("", "_next")}
 
 
 def author_names(order: list[Node]) -> dict[int, str]:

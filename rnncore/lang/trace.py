@@ -193,8 +193,8 @@ def trace(fn: Callable, options: Mapping[str, Any], wires: Mapping[str, tuple[st
     returned, origin = run_traced(graph, fn, weights, *positional, **keyword, **options)
     for name, new in wires.items():
         if leaf[name].id not in weights.wired:
-            fed = ", ".join(m for m in new if m != name)
-            raise fail(f"no affine map of {fn.__name__} reads {name} itself: {fed} would enter nowhere", origin)
+            new_ones = ", ".join(m for m in new if m != name)
+            raise fail(f"no affine map of {fn.__name__} reads {name} itself: {new_ones} would enter nowhere", origin)
     with pinned_origin(origin):
         roots, separate = _returned(fn, returned, graph, leaf, signature.states)
     return resolve(fn.__name__, graph, signature, weights, roots, dims, separate)

@@ -73,7 +73,7 @@ def equations():
 
 @pytest.fixture(scope="session")
 def slopes():
-    """Raise unless `gradients` are the complex-step derivatives of ``objective(values)``, each in a random direction."""
+    """Raise unless `gradients` are the complex-step derivatives of ``objective(values)``, each along one direction."""
 
     def check(objective, values, gradients, bound=1e-10):
         rng = np.random.default_rng(5)

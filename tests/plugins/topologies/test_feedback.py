@@ -61,13 +61,15 @@ def test_without_edges_it_is_a_stack(mode):
     params = nets[0].init(seed=3, dtype="float64")
     assert np.array_equal(params.flat, nets[1].init(seed=3, dtype="float64").flat)
     rng = np.random.default_rng(0)
-    x, state = rng.standard_normal((3, 5, 2)), {k: rng.standard_normal((3, *s)) for k, s in nets[0].state_shapes.items()}
+    x = rng.standard_normal((3, 5, 2))
+    state = {k: rng.standard_normal((3, *s)) for k, s in nets[0].state_shapes.items()}
     (y, final, tape), (want, want_final, deep_tape) = (n.forward(params, x, lengths=LENGTHS, state=state) for n in nets)
     close("output", y, want, 1e-13)
     for path in final:
         close(path, final[path], want_final[path], 1e-13)
     dy = rng.standard_normal(y.shape)
-    (dx, dstate, grads), (wdx, wdstate, wgrads) = nets[0].backward(params, tape, dy), nets[1].backward(params, deep_tape, dy)
+    dx, dstate, grads = nets[0].backward(params, tape, dy)
+    wdx, wdstate, wgrads = nets[1].backward(params, deep_tape, dy)
     close("gradient", grads.flat, wgrads.flat, 1e-12)
     close("dx", dx, wdx, 1e-12)
     for path in dstate:
