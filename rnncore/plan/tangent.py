@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from ..lang.diff import tangent
 from ..lang.dims import POSITION
-from ..lang.graph import Node, check_graph, fail, pinned_origin
+from ..lang.graph import Graph, Node, check_graph, fail, pinned_origin, topological
 from ..lang.ops import apply, like
 from ..lang.trace import Step
 
@@ -56,7 +56,7 @@ def tangent_of(step: Step, moved: frozenset[str] = frozenset(), params: bool = T
 
 
 def _with_directions(step: Step, moved: frozenset[str], params: bool) -> Step:
-    graph = step.graph
+    graph, own = _copied(step)
     seeds: dict[Node, Node] = {}
 
     def seed(kind: str, name: str, shape: tuple, level: str) -> None:
@@ -73,19 +73,32 @@ def _with_directions(step: Step, moved: frozenset[str], params: bool) -> Step:
     learned = [replace(p, name=dotted(p.name)) for p in step.params] if params else []
     for p in step.params if params else ():
         seed("param", p.name, p.shape, "call")
-    dots = tangent(step.roots.values(), seeds)
-    roots = dict(step.roots)
+    dots = tangent(own.values(), seeds)
+    roots = dict(own)
     for s in step.states:
-        roots["next." + dotted(s)] = _direction(dots, step.roots["next." + s])
-    roots["out." + dotted("y")] = _direction(dots, step.output)
+        roots["next." + dotted(s)] = _direction(dots, own["next." + s])
+    roots["out." + dotted("y")] = _direction(dots, own["y"])
     check_graph(roots)
     twins = {dotted(n): n for n in (*step.states, *inputs, *sources)}
     return replace(
-        step, states=(*step.states, *map(dotted, step.states)), inputs=(*step.inputs, *map(dotted, inputs)),
+        step, graph=graph, states=(*step.states, *map(dotted, step.states)), inputs=(*step.inputs, *map(dotted, inputs)),
         sources=(*step.sources, *map(dotted, sources)), params=(*step.params, *learned), roots=roots,
         dims={**step.dims, **{twin: step.dims[n] for twin, n in twins.items()}},
         extras=(*step.extras, dotted("y")), seeded=(*step.seeded, dotted("y")), of_state=step.output_state,
     )  # fmt: skip
+
+
+def _copied(step: Step) -> tuple[Graph, dict[str, Node]]:
+    """The step's equations in a graph of their own: what the reverse of each keeps bears the same names."""
+    graph = Graph()
+    made: dict[int, Node] = {}
+    for node in topological(step.roots.values()):
+        with pinned_origin(node.origin):
+            args = tuple(made[a.id] for a in node.args)
+            new = made[node.id] = graph.make(node.op, args, node.attrs, node.shape, node.level)
+        if node.id in step.graph.names:
+            graph.names.setdefault(new.id, step.graph.names[node.id])
+    return graph, {key: made[node.id] for key, node in step.roots.items()}
 
 
 def _direction(dots: dict[int, Node], node: Node) -> Node:
