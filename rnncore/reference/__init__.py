@@ -2,5 +2,6 @@
 
 from .interpreter import evaluate
 from .network import gradients, run
+from .translation import Written
 
-__all__ = ["evaluate", "gradients", "run"]
+__all__ = ["Written", "evaluate", "gradients", "run"]

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..combine.blocks import Block, Chain, Join, Loop, Reverse
+from ..combine.translate import Translate
+from ..lang.dims import POSITION
 from ..plan.adjoint import adjoint_of
 from .interpreter import evaluate
+from .translation import Written, translate, translate_backward
 
 __all__ = ["run", "gradients"]
 
@@ -24,20 +27,23 @@ def reversed_within(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return out
 
 
-class _Run:
+class Run:
     """One pass over one batch: parameters, lengths, initial states; keeps every step for the way back."""
 
-    def __init__(self, params: Mapping[str, np.ndarray], lengths: np.ndarray, state: Arrays):
-        self.params, self.lengths, self.state = params, lengths, state
+    def __init__(self, params: Mapping[str, np.ndarray], lengths: np.ndarray, state: Arrays, writing=None):
+        self.params, self.lengths, self.state, self.writing = params, lengths, state, writing
         self.final: Arrays = {}
         self.grads: Arrays = {}
         self.dstate: Arrays = {}
+        self.sources: Arrays = {}
+        self.source_lengths = lengths
+        self.dsources: Arrays = {}
 
     # forward
     def forward(self, block: Block, prefix: str, xs: Arrays, sizes: Mapping[str, int]):
         """Output (batch, time, features), the final output (batch, features), and what backward needs."""
         if isinstance(block, Loop):
-            return self._loop(block, prefix, xs, sizes)
+            return self.loop(block, prefix, xs, sizes)
         if isinstance(block, Reverse):
             turned = {k: reversed_within(v, self.lengths) for k, v in xs.items()}
             y, last, tape = self.forward(block.block, prefix, turned, sizes)
@@ -50,6 +56,8 @@ class _Run:
                 return np.concatenate(ys, -1), np.concatenate(lasts, -1), tape
             scale = 1 if block.merge == "sum" else 1 / len(parts)
             return sum(ys) * scale, sum(lasts) * scale, tape
+        if isinstance(block, Translate):
+            return translate(self, block, prefix, xs, sizes)
         assert isinstance(block, Chain)
         return self._chain(block, prefix, xs, sizes)
 
@@ -64,17 +72,23 @@ class _Run:
             xs = {**xs, "x": y}
         return y, last, tape
 
-    def _loop(self, block: Loop, prefix, xs, sizes):
+    def loop(self, block: Loop, prefix, xs, sizes, time=None):
         _, layer, numbers = next(block.walk(prefix, sizes))
+        longest = int(self.source_lengths.max(initial=0))
+        numbers = {**numbers, POSITION: longest}
         step = layer.step
         leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
         leaves |= {("param", p.name): self.params[prefix + p.name] for p in step.params}
         state = {s: self.state[prefix + s] for s in step.states}
-        batch, time = len(self.lengths), next(iter(xs.values())).shape[1]
+        leaves |= {("source", n): self.sources[n][:, :longest] for n in step.sources}
+        leaves["position", "count"] = self.source_lengths
+        leaves["position", "index"] = np.broadcast_to(np.arange(longest), (len(self.lengths), longest))
+        batch, time = len(self.lengths), next(iter(xs.values())).shape[1] if time is None else time
         kept, ys = [], []
-        last = state[step.output_state]
-        if step.separate_output:
-            last = np.zeros((batch, numbers[step.output.shape[0]]), last.dtype)
+        kind = np.result_type(*state.values(), *xs.values())
+        last = np.zeros((batch, numbers[step.output.shape[0]]), kind)
+        if not step.separate_output:
+            last = state[step.output_state]
         for t in range(time):
             now = leaves | {("input", n): xs[n][:, t] for n in step.inputs}
             now |= {("state", s): v for s, v in state.items()}
@@ -94,12 +108,14 @@ class _Run:
     def backward(self, block: Block, prefix: str, dy, dlast, tape, dfinal: Arrays) -> Arrays:
         """Adjoint of each input sequence, from those of the output and of the final output."""
         if isinstance(block, Loop):
-            return self._loop_backward(prefix, dy, dlast, tape, dfinal)
+            return self.loop_backward(prefix, dy, dlast, tape, dfinal)
         if isinstance(block, Reverse):
             dxs = self.backward(block.block, prefix, reversed_within(dy, self.lengths), dlast, tape, dfinal)
             return {k: reversed_within(v, self.lengths) for k, v in dxs.items()}
         if isinstance(block, Join):
             return self._join_backward(block, prefix, dy, dlast, tape, dfinal)
+        if isinstance(block, Translate):
+            return translate_backward(self, prefix, dy, tape, dfinal)
         assert isinstance(block, Chain)
         return self._chain_backward(block, prefix, dy, dlast, tape, dfinal)
 
@@ -131,7 +147,7 @@ class _Run:
                 total[key] = total.get(key, 0) + d
         return total
 
-    def _loop_backward(self, prefix, dy, dlast, tape, dfinal):
+    def loop_backward(self, prefix, dy, dlast, tape, dfinal):
         step, numbers, kept = tape
         adjoint = adjoint_of(step)
         batch, time = len(self.lengths), len(kept)
@@ -158,6 +174,10 @@ class _Run:
                 if "d." + n in values:
                     v = values["d." + n]
                     dxs[n][:, t] = np.where(active[:, None], v[:, None] if v.ndim == 1 else v, 0)
+            for n in step.sources:
+                if "d." + n in values:
+                    inside = active[:, None] & (np.arange(numbers[POSITION]) < self.source_lengths[:, None])
+                    self.dsources[n][:, : numbers[POSITION]] += np.where(inside[..., None], values["d." + n], 0)
         self.dstate |= {prefix + s: v for s, v in carry.items()}
         self._parameters(prefix, step, numbers, adjoint, sums)
         return dxs
@@ -210,7 +230,7 @@ def _mask(lengths, x):
     return (np.arange(x.shape[1]) < lengths[:, None])[:, :, None]
 
 
-def run(net, params: Mapping[str, np.ndarray], x, *, lengths=None, state=None):
+def run(net, params: Mapping[str, np.ndarray], x, *, lengths=None, state=None, written: Written | None = None):
     """The network's output and final state.
 
     Parameters
@@ -219,6 +239,8 @@ def run(net, params: Mapping[str, np.ndarray], x, *, lengths=None, state=None):
     params : mapping of str to array, float64 or complex128
     x, lengths, state
         As for ``net(params, x, lengths=, state=)``; complex inputs are allowed.
+    written : Written, optional
+        What a decoder writes.
 
     Returns
     -------
@@ -227,7 +249,7 @@ def run(net, params: Mapping[str, np.ndarray], x, *, lengths=None, state=None):
     state : dict of str to ndarray
     """
     xs, lengths, start = _prepare(net, params, x, lengths, state)
-    pass_ = _Run(params, lengths, start)
+    pass_ = Run(params, lengths, start, written)
     y, last, _ = pass_.forward(net.block, "", xs, net.sizes)
     return _readout(net, params, y, last, lengths), pass_.final
 
@@ -240,7 +262,7 @@ def _readout(net, params, y, last, lengths):
     return o if net.mode == "many-to-one" else np.where(_mask(lengths, o), o, 0)
 
 
-def gradients(net, params: Mapping[str, np.ndarray], x, dy, *, lengths=None, state=None, dstate=None):
+def gradients(net, params: Mapping[str, np.ndarray], x, dy, *, lengths=None, state=None, dstate=None, written=None):
     """Adjoints of the inputs, of the initial state and of the parameters: BPTT step by step.
 
     Returns
@@ -251,12 +273,12 @@ def gradients(net, params: Mapping[str, np.ndarray], x, dy, *, lengths=None, sta
     grads : dict of str to ndarray
     """
     xs, lengths, start = _prepare(net, params, x, lengths, state)
-    pass_ = _Run(params, lengths, start)
+    pass_ = Run(params, lengths, start, written)
     y, last, tape = pass_.forward(net.block, "", xs, net.sizes)
     one = net.mode == "many-to-one"
     dy = np.asarray(dy, dtype=float)
     if not one:
-        dy = np.where(_mask(lengths, dy), dy, 0)
+        dy = np.where(_mask(lengths if written is None else written.lengths, dy), dy, 0)
     if net.outputs is not None:
         rows = dy.reshape(-1, dy.shape[-1])
         pass_.grads["readout.V"] = rows.T @ (last if one else y).reshape(len(rows), -1)
