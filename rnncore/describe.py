@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from .description import FORMAT
 from .errors import InputError, RnncoreError
 from .inputs import Tokens
-from .network import FORMAT, Network
+from .network import Network
 from .registry import current
 
 __all__ = ["network_from", "layer_from"]

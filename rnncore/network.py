@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from .combine import Arrangement, Block, Wired, as_block
-from .combine.blocks import last_loop
-from .errors import InputError, LanguageError
-from .inputs import Batch, Tokens, as_batch, as_state
-from .lang.cell import Layer
-from .lang.graph import topological
+from .description import Description
+from .errors import InputError
+from .inputs import Batch, as_batch, as_state
 from .params import Params
 
 __all__ = ["Network"]
 
-MODES = ("many-to-many", "many-to-one")
-STARTS = ("zero", "learned")
-FORMAT = 1
 
-
-@dataclass(frozen=True)
-class Network:
+class Network(Description):
     """A recurrent network: layers arranged by topologies, and an optional affine readout.
 
     Parameters
@@ -58,86 +46,6 @@ class Network:
     >>> y.shape, state["h"].shape
     ((2, 7, 5), (2, 5))
     """
-
-    layer: Any
-    inputs: Any
-    outputs: int | None = None
-    mode: str = "many-to-many"
-    initial_state: str = "zero"
-
-    def __post_init__(self):
-        if not isinstance(self.layer, (Layer, Arrangement)):
-            raise InputError(f"a network is made of layers and topologies, got {type(self.layer).__name__}")
-        if isinstance(self.inputs, Mapping):
-            object.__setattr__(self, "inputs", _Named(tuple((k, _size(k, v)) for k, v in self.inputs.items())))
-        elif not isinstance(self.inputs, (Tokens, _Named)):
-            object.__setattr__(self, "inputs", _size("inputs", self.inputs))
-        if self.outputs is not None:
-            object.__setattr__(self, "outputs", _size("outputs", self.outputs))
-        if self.mode not in MODES:
-            raise InputError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
-        if self.initial_state not in STARTS:
-            raise InputError(f"initial_state must be one of {', '.join(STARTS)}, got {self.initial_state!r}")
-        if isinstance(self.inputs, Tokens):
-            _check_token_readers(self.block)
-        if self.outputs is not None:
-            _check_readout(self.block, self.outputs)
-        self.loops  # noqa: B018  (sizes that do not fit are refused here)
-        self.shapes  # noqa: B018  (names that clash are refused here)
-        self.features  # noqa: B018  (merges and residuals that cannot be are refused here)
-
-    @cached_property
-    def block(self) -> Block:
-        """The combinators behind the layers and topologies."""
-        return as_block(self.layer)
-
-    @cached_property
-    def sizes(self) -> dict[str, int]:
-        """Features of each input by name."""
-        if isinstance(self.inputs, Tokens):
-            return {"x": self.inputs.size}
-        return dict(self.inputs.items) if isinstance(self.inputs, _Named) else {"x": self.inputs}
-
-    @cached_property
-    def features(self) -> int:
-        """Size of the last block's output."""
-        return self.block.features(self.sizes)
-
-    @cached_property
-    def loops(self) -> dict[str, tuple[Layer | Wired, dict[Any, int]]]:
-        """Layer and numbers of its size symbols of every loop, by path prefix."""
-        return {prefix: (layer, sizes) for prefix, layer, sizes in self.block.walk("", self.sizes)}
-
-    @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Path and shape of every parameter, in the order of ``params.flat``."""
-        rows = [(path, shape) for path, shape, *_ in self._parameters()]
-        for k, (path, _) in enumerate(rows):
-            if path in dict(rows[:k]):
-                raise InputError(f"two different parameters would both be called {path!r}; rename the one in the cell")
-        return dict(rows)
-
-    @cached_property
-    def state_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Path and shape (without the batch) of every state."""
-        return {
-            prefix + s: (sizes[layer.step.dims[s]],)
-            for prefix, (layer, sizes) in self.loops.items()
-            for s in layer.step.states
-        }
-
-    def _parameters(self):
-        """(path, shape, role, start, the author's line) of every parameter."""
-        for prefix, (layer, sizes) in self.loops.items():
-            for p in layer.step.params:
-                yield prefix + p.name, tuple(sizes[d] for d in p.shape), p.role, p.start, p.origin
-            if self.initial_state == "learned":
-                for s in layer.step.states:
-                    yield f"{prefix}{s}0", (sizes[layer.step.dims[s]],), "state", None, None
-        yield from self.block.parameters("", self.sizes)
-        if self.outputs is not None:
-            yield "readout.V", (self.outputs, self.features), "readout", None, None
-            yield "readout.c", (self.outputs,), "bias", 0.0, None
 
     def init(self, seed: int = 0, dtype: Any = "float32", device: str = "cpu", **roles) -> Params:
         """Initial parameters.
@@ -328,9 +236,10 @@ class Network:
     def hvp(
         self, params: Params, x, target, direction, *, loss, lengths=None, state=None, reduction: str = "mean",
     ):  # fmt: skip
-        """Value of a loss, its gradient, and the product of its Hessian with a direction, at the cost of a few gradients.
+        """Value of a loss, its gradient, and the product of its Hessian with a direction.
 
-        The reverse pass of the directional derivative (Pearlmutter, Neural Computation 6, 1994).
+        All for the cost of a few gradients: it is the reverse pass of the directional derivative (Pearlmutter,
+        Neural Computation 6, 1994).
 
         Parameters
         ----------
@@ -405,27 +314,6 @@ class Network:
         extra = [p for p in params if p not in self.shapes]
         raise InputError(f"params have {extra or 'their entries in another order'}, which this network does not know")
 
-    # JSON
-    def describe(self) -> dict[str, Any]:
-        """Names, options and graph hashes as plain JSON values."""
-        inputs: Any = self.inputs
-        if isinstance(inputs, Tokens):
-            inputs = {"tokens": inputs.size}
-        elif isinstance(inputs, _Named):
-            inputs = {"named": [[k, v] for k, v in inputs.items]}
-        return {
-            "format": FORMAT,
-            "layer": self.layer.describe(),
-            "inputs": inputs,
-            "outputs": self.outputs,
-            "mode": self.mode,
-            "initial_state": self.initial_state,
-        }
-
-    def to_json(self) -> str:
-        """The description as JSON text; no numbers of parameters in it."""
-        return json.dumps(self.describe(), sort_keys=True, allow_nan=False)
-
     @classmethod
     def from_json(cls, text: str) -> Network:
         """A network from the text of `to_json`.
@@ -438,57 +326,3 @@ class Network:
         from .describe import network_from
 
         return network_from(text)
-
-    def __repr__(self) -> str:
-        parts = [repr(self.layer), f"inputs={self.inputs!r}"]
-        if self.outputs is not None:
-            parts.append(f"outputs={self.outputs}")
-        if self.mode != MODES[0]:
-            parts.append(f"mode={self.mode!r}")
-        if self.initial_state != STARTS[0]:
-            parts.append(f"initial_state={self.initial_state!r}")
-        return f"Network({', '.join(parts)})"
-
-
-@dataclass(frozen=True)
-class _Named:
-    """Several inputs by name (hashable)."""
-
-    items: tuple[tuple[str, int], ...]
-
-    def __repr__(self) -> str:
-        return repr(dict(self.items))
-
-
-def _check_readout(block: Block, outputs: int) -> None:
-    """One readout is enough: a block that feeds the output of its own back gives what the network would."""
-    last = last_loop(block)
-    if last is not None and any(p.role == "readout" for p in last.layer.step.params):
-        raise InputError(
-            f"outputs={outputs} asks for a readout, but the last block has one of its own, {last.layer!r}: "
-            "its output is the network's, leave outputs out"
-        )
-
-
-def _check_token_readers(block: Block) -> None:
-    """Tokens have no values: a cell may only multiply them by matrices."""
-    for layer in block.readers():
-        for node in topological(layer.step.roots.values()):
-            for k, arg in enumerate(node.args):
-                if arg.op == "leaf" and arg.attrs == ("input", "x") and (node.op, k) != ("matmul", 1):
-                    raise LanguageError(
-                        f"cell {layer.name!r} uses x outside an affine map, which tokens do not allow",
-                        *(node.origin or ()),
-                    )
-
-
-def _size(what: str, value) -> int:
-    import operator
-
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if isinstance(value, bool) or number < 1:
-        raise InputError(f"{what} must be a positive integer, got {value!r}")
-    return number

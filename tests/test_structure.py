@@ -22,7 +22,7 @@ RANKS = [
     {"reference"},
     {"cpu"},
     {"hookspecs", "entries", "discovery", "registry", "params", "inputs", "initialize", "objective", "explanation",
-     "describe", "network", "execute", "passes", "bound", "teaching"},
+     "describe", "description", "network", "execute", "passes", "bound", "teaching"},
     {"data", "testing"},
     {"train"},
     {"cli"},
