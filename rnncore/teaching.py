@@ -6,7 +6,6 @@ Computation 1, 1989; with a coin: Bengio et al., Scheduled sampling, NeurIPS 201
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -148,11 +147,3 @@ def _checked(target, lead: tuple[int, ...], time: int, size: int, what: str) -> 
         kind = "integers" if classes else "numbers"
         raise InputError(f"{what} of shape {array.shape} must be {kind}, got {array.dtype}")
     return array
-
-
-def forcing_at(teacher_forcing: Any, t: int, total: int) -> float:
-    """The ratio of update `t` of `total`: a schedule is asked, anything else stays as it is."""
-    ratio = float(teacher_forcing(t, total)) if callable(teacher_forcing) else ratio_of(teacher_forcing)
-    if not math.isfinite(ratio):
-        raise InputError(f"the schedule of teacher forcing gave {ratio} at update {t}")
-    return min(max(ratio, 0.0), 1.0)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import InputError
+from ..lang.component import Bound
 from ..params import Params
 from .buckets import batches_by_length, bucketed_batches
 from .data import Dataset, check_fits
@@ -77,6 +79,7 @@ class Run:
             **{kind: getattr(t, kind).describe() for kind in ("loss", "optimizer", "schedule")},
             **{name: getattr(t, name) for name in named},
             "dtype": self.params.dtype.name,
+            "teacher_forcing": t.teacher_forcing.describe() if isinstance(t.teacher_forcing, Bound) else t.teacher_forcing,
             "start": zlib.crc32(self.params.flat.data),
             "training data": self.train.checksum(),
             "validation data": self.valid.checksum() if self.valid is not None else None,
@@ -115,6 +118,10 @@ class Run:
         """Compile before the bar counts: a new cell's first step takes seconds, and says nothing of the others."""
         x, target, lengths = self.train.batch(np.arange(1))
         self.network.loss_and_grad(self.params, x, target, loss=self.trainer.loss, lengths=lengths)
+        if self.trainer.teacher_forcing is not None:
+            self.network.loss_and_grad(
+                self.params, x, target, loss=self.trainer.loss, lengths=lengths, teacher_forcing="always"
+            )
         if self.valid is not None:
             self.network(self.params, x, lengths=lengths)
 
@@ -138,7 +145,7 @@ class Run:
             weight, value = weight_of(per_step, lengths), 0.0
             if weight:
                 value, grads = self.network.loss_and_grad(
-                    self.params, x, target, loss=trainer.loss, lengths=lengths, seed=seed
+                    self.params, x, target, loss=trainer.loss, lengths=lengths, seed=seed, **self._taught(optimization)
                 )
                 if not math.isfinite(value) or not optimization.update(state.flat, grads.flat):
                     return self._diverge()
@@ -165,7 +172,7 @@ class Run:
             for indices, seed in zip(plan, seeds, strict=True):
                 x, target, lengths = self.train.batch(indices)
                 value, grads = self.network.loss_and_grad(
-                    params, x, target, loss=trainer.loss, lengths=lengths, reduction="sum", seed=seed
+                    params, x, target, loss=trainer.loss, lengths=lengths, reduction="sum", seed=seed, **self._taught()
                 )
                 total += value
                 slope += grads.flat
@@ -181,6 +188,16 @@ class Run:
         state.updates += found.iterations
         state.generator = dict(rng.bit_generator.state)
         return found.finished
+
+    def _taught(self, optimization: Optimization | None = None) -> dict[str, float]:
+        """The ratio of teacher forcing of the next update."""
+        forcing = self.trainer.teacher_forcing
+        if optimization is not None and isinstance(forcing, Bound):
+            ratio = float(forcing(optimization.count, optimization.total))
+            if not 0 <= ratio <= 1:
+                raise InputError(f"schedule {forcing!r} gives {ratio}, which is no ratio of teacher forcing in [0, 1]")
+            return {"teacher_forcing": ratio}
+        return {} if forcing is None else {"teacher_forcing": forcing}
 
     def _generator(self) -> np.random.Generator:
         rng = np.random.default_rng()

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..lang.component import Bound, schedule
+from ..lang.component import Bound, Component, schedule
 from ..network import Network
 from ..params import Params
+from ..teaching import fed_back, ratio_of
 from .components import resolve
 from .data import Dataset
 from .history import History
@@ -90,10 +91,14 @@ class Trainer:
         accuracies are told apart by the loss.
     keep : {"best", "last"}, optional
         Which parameters the run gives back; ``"best"`` where there is validation data, or patience.
+    teacher_forcing : {"never", "always"}, float in [0, 1], or a schedule, optional
+        How often a network that feeds its output back is handed the true one. A schedule, such as
+        ``"inverse_sigmoid"``, gives the ratio of each update (scheduled sampling, Bengio et al. 2015).
+        Validation runs on the network's own outputs.
     bucket : int
         Batches that are sorted by length together; 1 shuffles without regard to length.
     seed : int
-        Of initial parameters, batches and dropout.
+        Of initial parameters, batches, dropout and the coins of teacher forcing.
     dtype : {"float32", "float64"}
     checkpoint : path-like, optional
         File from which a killed run can be resumed.
@@ -136,6 +141,7 @@ class Trainer:
     patience: int | None = None
     monitor: str | None = None
     keep: str | None = None
+    teacher_forcing: Any = None
     bucket: int = 8
     seed: int = 0
     dtype: str = "float32"
@@ -163,6 +169,7 @@ class Trainer:
         set_(self, "loss", resolve("loss", self.loss))
         set_(self, "schedule", resolve("schedule", _unchanged if self.schedule is None else self.schedule))
         set_(self, "optimizer", _optimizer(self))
+        set_(self, "teacher_forcing", _forcing(self))
 
     def fit(
         self, train: Any, valid: Any = None, *, params: Params | None = None, resume: bool = False
@@ -222,6 +229,21 @@ def _optimizer(trainer: Trainer) -> Bound | LBFGS:
         if getattr(trainer, name) is not None:
             raise InputError(f"{name} has no meaning with L-BFGS, which works on the whole training set")
     return spec
+
+
+def _forcing(trainer: Trainer) -> float | Bound | None:
+    """A ratio, or a schedule of it; None where nothing is forced."""
+    spec = trainer.teacher_forcing
+    named = isinstance(spec, str) and spec not in ("always", "never")
+    if not named and not isinstance(spec, (Component, Bound)):
+        ratio = ratio_of(spec)
+        if ratio:
+            fed_back(trainer.network)
+        return ratio or None
+    fed_back(trainer.network)
+    if isinstance(trainer.optimizer, LBFGS):
+        raise InputError("a schedule of teacher_forcing has no meaning with L-BFGS: give a ratio")
+    return resolve("schedule", spec)
 
 
 def _dataset(data: Any, per_step: bool) -> Dataset:

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-NAMES = ["constant", "cosine", "exponential", "step", "warmup", "warmup_cosine"]
+NAMES = ["constant", "cosine", "exponential", "inverse_sigmoid", "step", "warmup", "warmup_cosine"]
 
 
 def component(name):
@@ -33,6 +33,15 @@ def test_exponential():
     assert values[0] == 1.0
     ratios = [b / a for a, b in zip(values, values[1:], strict=False)]
     assert ratios == pytest.approx([0.5**0.1] * 9)
+
+
+def test_inverse_sigmoid():
+    values = factors("inverse_sigmoid", 200, k=20.0)
+    assert values[0] == pytest.approx(20 / 21) and values[60] == pytest.approx(20 / (20 + math.exp(3)))
+    assert component("inverse_sigmoid")(k=20.0)(20 * math.log(20), 200) == pytest.approx(0.5)
+    assert values == sorted(values, reverse=True) and component("inverse_sigmoid")(k=1.0)(10**9, 1) < 1e-300
+    with pytest.raises(ValueError, match="k must be at least 1, got 0.5"):
+        component("inverse_sigmoid")(k=0.5)(0, 1)
 
 
 def test_step():
