@@ -72,14 +72,14 @@ class Run:
 
     def _settings(self) -> dict[str, Any]:
         """Everything that the numbers of a run depend on but its length."""
-        t = self.trainer
+        t, forcing = self.trainer, self.trainer.teacher_forcing
         named = ("learning_rate", "batch_size", "clip_norm", "clip_value", "bucket", "seed", "monitor")
         return {
             "network": self.network.to_json(),
             **{kind: getattr(t, kind).describe() for kind in ("loss", "optimizer", "schedule")},
             **{name: getattr(t, name) for name in named},
             "dtype": self.params.dtype.name,
-            "teacher_forcing": t.teacher_forcing.describe() if isinstance(t.teacher_forcing, Bound) else t.teacher_forcing,
+            "teacher_forcing": forcing.describe() if isinstance(forcing, Bound) else forcing,
             "start": zlib.crc32(self.params.flat.data),
             "training data": self.train.checksum(),
             "validation data": self.valid.checksum() if self.valid is not None else None,
@@ -189,7 +189,7 @@ class Run:
         state.generator = dict(rng.bit_generator.state)
         return found.finished
 
-    def _taught(self, optimization: Optimization | None = None) -> dict[str, float]:
+    def _taught(self, optimization: Optimization | None = None) -> dict[str, Any]:
         """The ratio of teacher forcing of the next update."""
         forcing = self.trainer.teacher_forcing
         if optimization is not None and isinstance(forcing, Bound):
