@@ -71,7 +71,8 @@ def dual_block(block: Block, moved: Moved, params: bool) -> Block:
         later = moved | {"x"}
         blocks = tuple(dual_block(b, later if k else moved, params) for k, b in enumerate(block.blocks))
         return Chain(blocks, block.dropout, block.residual)
-    raise InputError(f"directional derivatives go through loops, chains, joins and reversals, not {type(block).__name__}")
+    kind = type(block).__name__
+    raise InputError(f"directional derivatives go through loops, chains, joins and reversals, not {kind}")
 
 
 class Directed:
@@ -143,8 +144,10 @@ class DualPass(Pass):
         view = {p.name: self.params[prefix + p.name] for p in step.params}
         prepared = prepare(layer, "forward" if self.training else "infer", view, numbers, str(self.dtype))
         extras = None if out is None else {dotted("y"): out[0][:, out[1] + width // 2 :]}
-        final, tape = loop_forward(layer, numbers, prepared, self.layout, self._halves(block, xs), rows,
-                                   self.start(prefix, step.states), out, self.training, tokens, extras=extras)  # fmt: skip
+        final, tape = loop_forward(
+            layer, numbers, prepared, self.layout, self._halves(block, xs), rows, self.start(prefix, step.states), out,
+            self.training, tokens, extras=extras,
+        )  # fmt: skip
         prepared.weights.release()
         self.final |= {prefix + s: v for s, v in final.items()}
         end = None

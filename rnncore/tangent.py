@@ -93,9 +93,10 @@ def _input_directions(net, params: Params, batch: Batch, x, dx) -> dict[str, np.
     given = dict(dx) if isinstance(dx, Mapping) else {names[0]: dx} if len(names) == 1 else {}
     unknown = [n for n in given if n not in names]
     if unknown or not given and not isinstance(dx, Mapping):
-        raise InputError(f"dx must be given by the names of inputs, {', '.join(names)}, got {unknown or type(dx).__name__}")
+        got = unknown or type(dx).__name__
+        raise InputError(f"dx must be given by the names of inputs, {', '.join(names)}, got {got}")
     whole = {n: given.get(n, x[n] if isinstance(x, Mapping) else x) for n in names}
-    other = as_batch(net, params.dtype, whole, batch.lengths)
+    other = as_batch(net, params.dtype, whole, None)
     same = other.form == batch.form and other.time == batch.time and np.array_equal(other.base, batch.base)
     if not same:
         raise InputError("dx must have the shape of x, sequence by sequence")
@@ -103,7 +104,7 @@ def _input_directions(net, params: Params, batch: Batch, x, dx) -> dict[str, np.
 
 
 def _start(net, directed: Directed, batch: Batch, dstart, dparams) -> dict[str, np.ndarray]:
-    """Initial states and their directions: what is given stands still but for `dstart`, what is learned moves with it."""
+    """Initial states and their directions: given ones move along `dstart` alone, learned ones with parameters too."""
     start = dict(batch.state or {})
     both: dict[str, Any] = dict(start)
     for path in net.state_shapes:

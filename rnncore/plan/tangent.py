@@ -81,8 +81,9 @@ def _with_directions(step: Step, moved: frozenset[str], params: bool) -> Step:
     check_graph(roots)
     twins = {dotted(n): n for n in (*step.states, *inputs, *sources)}
     return replace(
-        step, graph=graph, states=(*step.states, *map(dotted, step.states)), inputs=(*step.inputs, *map(dotted, inputs)),
-        sources=(*step.sources, *map(dotted, sources)), params=(*step.params, *learned), roots=roots,
+        step, graph=graph, roots=roots, params=(*step.params, *learned),
+        states=(*step.states, *map(dotted, step.states)), inputs=(*step.inputs, *map(dotted, inputs)),
+        sources=(*step.sources, *map(dotted, sources)),
         dims={**step.dims, **{twin: step.dims[n] for twin, n in twins.items()}},
         extras=(*step.extras, dotted("y")), seeded=(*step.seeded, dotted("y")), of_state=step.output_state,
     )  # fmt: skip
