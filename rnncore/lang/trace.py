@@ -203,12 +203,17 @@ def trace(fn: Callable, options: Mapping[str, Any], wires: Mapping[str, tuple[st
 def _with_inputs(signature: Signature, fn: Callable, wires: Mapping[str, tuple[str, ...]]) -> Signature:
     """The signature with what `wires` adds to the inputs."""
     own = (*signature.inputs, *signature.states)
+    origin = (fn.__code__.co_filename, fn.__code__.co_firstlineno)
+    for name in wires:
+        if name not in own:
+            names = ", ".join(own)
+            raise fail(f"{fn.__name__} has no input or state {name!r} that could be rewired; it has {names}", origin)
     new = [m for old, several in wires.items() for m in several if m != old]
     clash = [m for m in new if m in own or new.count(m) > 1]
     if clash:
         raise fail(
             f"an operand {clash[0]!r} cannot be wired into {fn.__name__}, which has an input or a state of that name",
-            (fn.__code__.co_filename, fn.__code__.co_firstlineno),
+            origin,
         )
     return Signature((*signature.inputs, *new), signature.states)
 
