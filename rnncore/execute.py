@@ -39,7 +39,7 @@ class Tape:
     @property
     def nbytes(self) -> int:
         """Bytes that the tape holds."""
-        return sum(b.nbytes for loop in loops_of(self.node) for b in loop.buffers.values())
+        return sum(loop.nbytes for loop in loops_of(self.node))
 
     def __del__(self):
         self.release()

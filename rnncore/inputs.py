@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["Tokens", "Batch", "Writing", "as_array", "as_batch", "as_state"]
+__all__ = ["Tokens", "Batch", "Writing", "as_array", "as_batch", "as_checkpoint", "as_state"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class Batch:
     state: dict[str, np.ndarray] | None = field(default=None)
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     lesson: Any = None  # of teacher forcing: what one of the loops reads besides
+    checkpoint: int | str | None = None  # steps between the states that a tape keeps; None: it keeps everything
     writing: Writing | None = None
 
     @property
@@ -117,6 +118,20 @@ def as_batch(net, dtype, x, lengths) -> Batch:
     if isinstance(net.inputs, Tokens):
         _check_tokens(batch, net.inputs.size)
     return batch
+
+
+def as_checkpoint(value) -> int | str | None:
+    """Steps between the states that a tape keeps.
+
+    Raises
+    ------
+    InputError
+        `value` is neither None nor ``"sqrt"`` nor an integer of at least 1.
+    """
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
+    if value is None or whole or (isinstance(value, str) and value == "sqrt"):
+        return value
+    raise InputError(f"checkpoint must be None, 'sqrt' or a number of steps of at least 1, got {value!r}")
 
 
 def _by_name(net, x) -> dict[str, Any]:

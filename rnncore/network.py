@@ -8,7 +8,7 @@ import numpy as np
 
 from .description import Description
 from .errors import InputError
-from .inputs import Batch, as_batch, as_state
+from .inputs import Batch, as_batch, as_checkpoint, as_state
 from .params import Params
 
 __all__ = ["Network"]
@@ -113,12 +113,19 @@ class Network(Description):
 
     def forward(
         self, params: Params, x, *, lengths=None, state=None, seed: int | None = None, target=None,
-        teacher_forcing=None,
+        teacher_forcing=None, checkpoint: int | str | None = None,
     ):  # fmt: skip
         """As a call, and keeps on the tape what BPTT needs. `seed` drives dropout; None: no dropout.
 
         The tape refers to `x` itself where its dtype and layout need no conversion: write nothing into it
         before `backward`.
+
+        Parameters
+        ----------
+        checkpoint : int or "sqrt", optional
+            The tape keeps the states of every so many steps alone, and `backward` runs each stretch between two of
+            them again (Gruslys et al. 2016): less memory, one more forward pass. ``"sqrt"``: the root of the number
+            of steps, which needs the least. None: keep everything.
 
         Returns
         -------
@@ -129,7 +136,9 @@ class Network(Description):
         """
         from .execute import forward
 
-        return forward(self, params, self._batch(params, x, lengths, state, target, teacher_forcing, seed), seed)
+        batch = self._batch(params, x, lengths, state, target, teacher_forcing, seed)
+        batch.checkpoint = as_checkpoint(checkpoint)
+        return forward(self, params, batch, seed)
 
     def backward(self, params: Params, tape, dy=None, *, dstate=None):
         """Gradients by BPTT.
@@ -166,7 +175,7 @@ class Network(Description):
 
     def loss_and_grad(
         self, params: Params, x, target, *, loss, lengths=None, state=None, reduction: str = "mean",
-        seed: int | None = None, teacher_forcing=None,
+        seed: int | None = None, teacher_forcing=None, checkpoint: int | str | None = None,
     ):  # fmt: skip
         """Value of a loss and its gradient with respect to the parameters.
 
@@ -183,17 +192,19 @@ class Network(Description):
             Drives dropout and the coins of teacher forcing; None: no dropout.
         teacher_forcing : {"never", "always"} or float in [0, 1], optional
             How often `target` is handed on in place of an output that is fed back (see `__call__`).
+        checkpoint : int or "sqrt", optional
+            Less memory for one more forward pass (see `forward`).
 
         Returns
         -------
         value : float
         grads : Params
         """
-        from .objective import network_loss_and_grad
+        from .objective import loss_grads_and_state
 
-        return network_loss_and_grad(
-            self, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing
-        )
+        return loss_grads_and_state(
+            self, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing, checkpoint
+        )[:2]
 
     def jvp(self, params: Params, x, *, dparams=None, dx=None, dstate=None, lengths=None, state=None):
         """Outputs and their derivative along a direction, in one forward pass (forward mode).

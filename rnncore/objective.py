@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
-from .inputs import as_array
+from .inputs import as_array, as_checkpoint
 from .lang.component import Bound, Component
 from .lang.diff import reverse, tangent
 from .lang.dims import Dim, unify
@@ -19,7 +19,7 @@ from .reference.interpreter import Program
 from .registry import current
 
 __all__ = [
-    "as_loss", "check_reduction", "network_loss", "network_loss_and_grad", "reduced", "second_derivative", "target_rows",
+    "as_loss", "check_reduction", "loss_grads_and_state", "network_loss", "reduced", "second_derivative", "target_rows",
     "value_and_gradient",
 ]  # fmt: skip
 
@@ -197,8 +197,11 @@ def network_loss(net, params, x, target, loss, lengths, state, reduction) -> flo
     return reduced(each, reduction)
 
 
-def network_loss_and_grad(net, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing=None):
-    """Value and gradient (see `Network.loss_and_grad`)."""
+def loss_grads_and_state(
+    net, params, x, target, loss, lengths=None, state=None, reduction="mean", seed=None, teacher_forcing=None,
+    checkpoint=None,
+):  # fmt: skip
+    """Value and gradient (see `Network.loss_and_grad`), and the final state."""
     from .execute import backward_rows, forward_rows
     from .teaching import fed_back, lesson, ratio_of
 
@@ -210,7 +213,8 @@ def network_loss_and_grad(net, params, x, target, loss, lengths, state, reductio
     if ratio:
         true = _one_hot(rows, fed_back(net)[2], params.dtype) if bound.component.target == "class" else rows
         batch.lesson = lesson(net, batch, true, ratio, seed, params.dtype)
-    o, _, tape = forward_rows(net, params, batch, seed)
+    batch.checkpoint = as_checkpoint(checkpoint)
+    o, final, tape = forward_rows(net, params, batch, seed)
     try:
         each, gradient = _evaluated(bound, rows, net, o, batch, True, params.dtype)
         do = np.array(gradient, dtype=params.dtype)
@@ -219,4 +223,4 @@ def network_loss_and_grad(net, params, x, target, loss, lengths, state, reductio
         grads = backward_rows(net, params, tape, do)
     finally:
         tape.release()
-    return reduced(each, reduction), grads
+    return reduced(each, reduction), grads, final

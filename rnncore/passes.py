@@ -8,6 +8,7 @@ import numpy as np
 
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .combine.translate import Translate
+from .cpu.checkpoint import checkpointed_forward
 from .cpu.layout import Layout, Rows, Sources, layout_of
 from .cpu.run import LoopTape, loop_backward, loop_forward, prepare
 from .errors import InputError
@@ -116,8 +117,13 @@ class Pass:
             view = {p.name: self.params[prefix + p.name] for p in step.params}
             prepared = prepare(layer, which, view, numbers, str(self.dtype))
         state = self.start(prefix, step.states)
-        final, tape = loop_forward(layer, numbers, prepared, self.layout, xs, rows, state, out, self.training, tokens,
-                                   self.sources if step.sources else None, self.extras)  # fmt: skip
+        given = (layer, numbers, prepared, self.layout, xs, rows, state, out)
+        seen = (tokens, self.sources if step.sources else None, self.extras)
+        every = self.batch.checkpoint if self.training else None
+        if every is None:
+            final, tape = loop_forward(*given, self.training, *seen)
+        else:
+            final, tape = checkpointed_forward(every, *given, *seen)
         if not packed:
             prepared.weights.release()
         self.final |= {prefix + s: v for s, v in final.items()}

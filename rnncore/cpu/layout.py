@@ -91,6 +91,10 @@ class Rows:
         """The same rows read backward within each length."""
         return Rows(self.base + self.step * (lengths - 1), -self.step)
 
+    def later(self, steps: int) -> Rows:
+        """The same sequences without their first steps."""
+        return Rows(self.base + steps * self.step, self.step)
+
     def index(self, lengths: np.ndarray) -> np.ndarray:
         """Rows of all steps, sequence by sequence."""
         total = int(lengths.sum())

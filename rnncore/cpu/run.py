@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -40,6 +40,14 @@ class LoopTape:
     tokens: bool
     dtype: np.dtype
     sources: Sources | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return sum(b.nbytes for b in self.buffers.values())
+
+    def parts(self, params: Mapping[str, np.ndarray]) -> Iterator[LoopTape]:
+        """Tapes of stretches of time, the last first, that together are the whole."""
+        yield self
 
     def release(self) -> None:
         for buffer in self.buffers.values():
@@ -198,73 +206,76 @@ def loop_backward(
         In the rows of the inputs, zero elsewhere.
     dstate : dict of str to ndarray
     """
-    layer, sizes, layout = tape.layer, tape.sizes, tape.layout
-    step, dtype = layer.step, tape.dtype
-    prepared = prepare(layer, "backward", params, sizes, str(dtype))
+    step, sizes, dtype = tape.layer.step, tape.sizes, tape.dtype
+    prepared = prepare(tape.layer, "backward", params, sizes, str(dtype))
+    dxs = {name: np.zeros((len(tape.xs[name]), sizes[step.dims[name]]), dtype) for name in want}
+    nothing = np.zeros(sizes[step.output.shape[0]], dtype), 0
+    adjoints = {f"d{n}": (dextras or {}).get(n) or nothing for n in step.seeded} | {"dy": dy or nothing}
+    sums = _own_sums(prepared.code.plan, step, sizes, dtype)
+    for part in tape.parts(params):
+        dfinal = _reverse(part, prepared, adjoints, dfinal, dxs, grads, sums, dsources or {})
+    prepared.weights.release()
+    for name, g in parameter_gradients(step, params, sizes, sums).items():
+        grads[name][...] += g
+    return dxs, dfinal
+
+
+def _reverse(tape: LoopTape, prepared: Prepared, adjoints, dfinal, dxs, grads, sums, dsources) -> dict[str, np.ndarray]:
+    """The way back through one tape: adds to `dxs`, `grads`, `sums` and `dsources`; adjoints of its initial states."""
+    layer, sizes, layout, step = tape.layer, tape.sizes, tape.layout, tape.layer.step
     plan, packing = prepared.code.plan, prepared.packing_for(tape.sources)
     widths = {s: packing.row_bytes(step.dims[s]) for s in step.states}
     carries = {f"adj.{s}": 2 * layout.batch * width for s, width in widths.items()}
-    rows = _backward_rows(packing.work_width, sum(b.nbytes for b in tape.buffers.values()))
+    rows = _backward_rows(packing.work_width, tape.nbytes)
     call = Call(prepared, layout, rows, _threads(layer, sizes, layout, 2.0), carries, tape.sources)
     for name, buffer in tape.buffers.items():
         call.addresses[name] = buffer.address
     for name in step.inputs:
         call.sequence(f"in.{name}", tape.xs[name])
     for name in step.sources:
-        call.ints(f"adj.source.{name}", (dsources or {})[name])
+        call.ints(f"adj.source.{name}", dsources[name])
     call.rows("in", tape.rows)
     call.rows("y", tape.y_rows)
-    nothing = np.zeros(sizes[step.output.shape[0]], dtype), 0
-    for name, given in {"y": dy, **{n: (dextras or {}).get(n) for n in step.seeded}}.items():
-        call.sequence(f"d{name}", *(given or nothing))
-    carried = {}
-    for s in step.states:
-        size = sizes[step.dims[s]]
-        array = call.carried_array(f"adj.{s}", 2 * layout.batch, widths[s])
-        if s in dfinal:
-            at = (layout.sorted_lengths % 2) * layout.batch + np.arange(layout.batch)
-            array[at, :size] = dfinal[s][layout.order]
-        carried[s] = array
-    dxs = {}
+    for name, given in adjoints.items():
+        call.sequence(name, *given)
+    carried = {s: call.carried_array(f"adj.{s}", 2 * layout.batch, widths[s]) for s in step.states}
+    at = (layout.sorted_lengths % 2) * layout.batch + np.arange(layout.batch)
+    for s in dfinal.keys() & carried.keys():
+        carried[s][at, : sizes[step.dims[s]]] = dfinal[s][layout.order]
     for label in plan.outs:
-        name = label[2:]
-        wanted = name in want
-        call.sizes[f"want.{label}"] = int(wanted)
+        dx = dxs.get(label[2:])
+        call.sizes[f"want.{label}"] = int(dx is not None)
         call.addresses[f"out.{label}"], call.sizes[f"ld.out.{label}"] = 0, 0
-        if wanted:
-            dxs[name] = np.zeros((len(tape.xs[name]), sizes[step.dims[name]]), dtype)
-            call.sequence(f"out.{label}", dxs[name])
-            call.sizes[f"ld.out.{label}"] = dxs[name].strides[0]
-    for name in want:
-        if name not in dxs:
-            dxs[name] = np.zeros((len(tape.xs[name]), sizes[step.dims[name]]), dtype)
-    sums = _sums(call, plan, step, sizes, grads, dtype)
+        if dx is not None:
+            call.sequence(f"out.{label}", dx)
+            call.sizes[f"ld.out.{label}"] = dx.strides[0]
+    _add_to(call, plan, grads, sums)
     if tape.tokens:
         table = functions(prepared.code.dtype)
         call.inputs_as(table["lookup"], table["scatter"])
     call.go()
     results = {}
-    for s in step.states:
-        results[s] = np.empty((layout.batch, sizes[step.dims[s]]), dtype)
-        results[s][layout.order] = carried[s][: layout.batch, : sizes[step.dims[s]]]
+    for s, array in carried.items():
+        results[s] = np.empty((layout.batch, sizes[step.dims[s]]), tape.dtype)
+        results[s][layout.order] = array[: layout.batch, : sizes[step.dims[s]]]
     call.release()
-    prepared.weights.release()
-    for name, g in parameter_gradients(step, params, sizes, sums).items():
-        grads[name][...] += g
-    return dxs, results
+    return results
 
 
-def _sums(call: Call, plan, step, sizes, grads, dtype) -> dict[str, np.ndarray]:
-    """Arrays that gradients of call-level values are summed in: the parameters' own where they are parameters."""
+def _own_sums(plan, step, sizes, dtype) -> dict[str, np.ndarray]:
+    """Arrays for the gradients of call-level values that are no parameters, or reach the loop in several ways."""
     boundary, direct = adjoint_of(step).boundary, direct_gradients(step)
-    offsets, sums = call.packing.offsets, {}
+    names = [total.name for total in plan.sums if total.name not in direct]
+    return {name: np.zeros([sizes[d] for d in boundary[name].shape], dtype) for name in names}
+
+
+def _add_to(call: Call, plan, grads, sums: Mapping[str, np.ndarray]) -> None:
+    """Where gradients of call-level values are summed: the parameters' own arrays, but for `sums`."""
+    offsets = call.packing.offsets
     first = address_of(grads[call.packing.first]) if call.packing.first else 0
     for total in plan.sums:
-        if total.name in direct:
+        if total.name in sums:
+            call.held.append(sums[total.name])
+            call.addresses[f"sum.{total.name}"] = address_of(sums[total.name])
+        else:
             call.addresses[f"sum.{total.name}"] = first + offsets[total.name]
-            continue
-        array = np.zeros([sizes[d] for d in boundary[total.name].shape], dtype)
-        sums[total.name] = array
-        call.held.append(array)
-        call.addresses[f"sum.{total.name}"] = address_of(array)
-    return sums

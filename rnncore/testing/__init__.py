@@ -21,6 +21,7 @@ from .example import Example, close, example, same_bits
 from .laws import (
     CHECKS,
     check_bind,
+    check_checkpoints,
     check_chunks,
     check_determinism,
     check_gradients,
@@ -35,7 +36,7 @@ from .laws import (
 )
 
 __all__ = [
-    "CHECKS", "Example", "check_bind", "check_chunks", "check_determinism", "check_gradients", "check_inputs_untouched",
-    "check_json", "check_kernel", "check_lengths", "check_list", "check_pickle", "check_stream", "check_tape",
-    "close", "example", "same_bits",
+    "CHECKS", "Example", "check_bind", "check_checkpoints", "check_chunks", "check_determinism", "check_gradients",
+    "check_inputs_untouched", "check_json", "check_kernel", "check_lengths", "check_list", "check_pickle",
+    "check_stream", "check_tape", "close", "example", "same_bits",
 ]  # fmt: skip

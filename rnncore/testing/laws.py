@@ -18,8 +18,9 @@ from ..network import Network
 from .example import Example, close, example, same_bits
 
 __all__ = [
-    "CHECKS", "check_bind", "check_chunks", "check_determinism", "check_gradients", "check_inputs_untouched",
-    "check_json", "check_kernel", "check_lengths", "check_list", "check_pickle", "check_stream", "check_tape",
+    "CHECKS", "check_bind", "check_checkpoints", "check_chunks", "check_determinism", "check_gradients",
+    "check_inputs_untouched", "check_json", "check_kernel", "check_lengths", "check_list", "check_pickle",
+    "check_stream", "check_tape",
 ]  # fmt: skip
 
 BOUNDS = {"float32": (1e-5, 1e-4), "float64": (1e-12, 1e-10)}  # forward, gradients; relative to the largest number
@@ -145,6 +146,19 @@ def check_chunks(net: Network, *, dtype: str = "float64", at: int = 3) -> None:
             close(f"gradient of the input {name} in chunks", np.concatenate(parts, 1), whole, back)
 
 
+def check_checkpoints(net: Network, *, dtype: str = "float64") -> None:
+    """A tape of every k-th step's states gives the same bits, and the parameters' gradient to rounding, twice."""
+    e = example(net, dtype=dtype)
+    y, final, (dx, dstate, grads) = _back(net, e, **e.given)
+    for every in (1, 3, "sqrt", 100):
+        kept_y, kept_final, tape = net.forward(e.params, e.x, checkpoint=every, **e.given)
+        first, again = (net.backward(e.params, tape, e.dy, dstate=e.dstate) for _ in range(2))
+        same_bits(f"checkpoint={every}", (kept_y, kept_final, *first[:2]), (y, final, dx, dstate))
+        same_bits(f"checkpoint={every}, the second backward", again, first)
+        for path in grads:
+            close(f"gradient of {path} with checkpoint={every}", first[2][path], grads[path], BOUNDS[dtype][1])
+
+
 def check_inputs_untouched(net: Network, *, dtype: str = "float64") -> None:
     """Read-only arguments are accepted and hold the same bits afterwards."""
     e = example(net, dtype=dtype)
@@ -245,6 +259,6 @@ def check_pickle(net: Network) -> None:
 
 
 CHECKS = (
-    check_kernel, check_gradients, check_lengths, check_chunks, check_inputs_untouched, check_determinism,
-    check_tape, check_list, check_bind, check_stream, check_json, check_pickle,
+    check_kernel, check_gradients, check_lengths, check_chunks, check_checkpoints, check_inputs_untouched,
+    check_determinism, check_tape, check_list, check_bind, check_stream, check_json, check_pickle,
 )  # fmt: skip
