@@ -14,9 +14,8 @@ import numpy as np
 
 from .combine.blocks import last_loop
 from .combine.wired import Wired
-from .cpu.layout import Rows
 from .errors import InputError
-from .inputs import Batch, as_array
+from .inputs import Batch, Writing, as_array
 from .lang.cell import sizes_of
 
 __all__ = ["Lesson", "fed_back", "lesson", "lesson_of", "ratio_of"]
@@ -62,8 +61,8 @@ def fed_back(net) -> tuple[str, Wired, int]:
     layer = last.layer if last is not None else None
     if not isinstance(layer, Wired) or layer.fed_back is None:
         raise InputError(f"teacher forcing needs a network whose last block feeds its output back, got {net!r}")
-    if net.mode == "many-to-one":
-        raise InputError("teacher forcing needs a target at every step; the mode of this network is 'many-to-one'")
+    if not net.per_step:
+        raise InputError(f"teacher forcing needs a target at every step; the mode of this network is {net.mode!r}")
     prefix = list(net.loops)[-1]
     return prefix, layer, net.state_shapes[prefix + layer.fed_back][0]
 
@@ -81,7 +80,7 @@ def lesson_of(net, batch: Batch, target, teacher_forcing, seed, dtype) -> Lesson
         raise InputError(f"teacher_forcing={teacher_forcing!r} hands on the true outputs: give them as target")
     if not ratio:
         return None
-    return lesson(net, batch, _true_rows(target, batch, fed_back(net)[2]), ratio, seed, dtype)
+    return lesson(net, batch, _true_rows(target, batch.out, fed_back(net)[2]), ratio, seed, dtype)
 
 
 def lesson(net, batch: Batch, true: np.ndarray, ratio: float, seed, dtype) -> Lesson | None:
@@ -92,8 +91,9 @@ def lesson(net, batch: Batch, true: np.ndarray, ratio: float, seed, dtype) -> Le
     if true.shape[1] != size:
         raise InputError(f"teacher forcing hands on targets of size {size}, as is fed back, got {true.shape[1]}")
     coins = np.ones(len(true)) if ratio == 1 else _generator(seed).random(len(true)) < ratio
-    index = Rows(batch.base, 1).index(batch.lengths)
-    rows = int(batch.counts.sum()) if batch.form == "list" else batch.size * batch.time
+    out = batch.out
+    index = out.index
+    rows = int(out.counts.sum()) if out.form == "list" else out.size * out.time
     arrays = {name: np.zeros((rows, n), dtype) for name, n in zip(layer.true_inputs, (size, 1), strict=True)}
     for array, values in zip(arrays.values(), (true, coins[:, None]), strict=True):
         array[index] = values
@@ -105,7 +105,7 @@ def lesson(net, batch: Batch, true: np.ndarray, ratio: float, seed, dtype) -> Le
 def _features_at(net, prefix: str) -> dict[str, int]:
     """Features of the inputs of the loop at `prefix`."""
     layer, sizes = net.loops[prefix]
-    return {name: sizes[layer.step.dims[name]] for name in layer.step.inputs}
+    return {name: sizes[layer.step.dims[name]] for name in (*layer.step.inputs, *layer.step.sources)}
 
 
 def _generator(seed) -> np.random.Generator:
@@ -117,16 +117,17 @@ def _generator(seed) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(1,)))
 
 
-def _true_rows(target, batch: Batch, size: int) -> np.ndarray:
+def _true_rows(target, batch: Batch | Writing, size: int) -> np.ndarray:
     """Targets of all steps within the lengths as (rows, size): numbers as they are, integer classes one-hot."""
     if isinstance(target, (list, tuple)) and len(target) and hasattr(target[0], "__array__"):
         if len(target) != batch.size:
             raise InputError(f"{len(target)} target sequences are given for {batch.size} input sequences")
         parts = [_checked(part, (), n, size, f"target {k}") for k, (part, n) in enumerate(zip(target, batch.lengths))]
-        rows = np.concatenate([part[:n] for part, n in zip(parts, batch.lengths)])
+        inside = batch.inside
+        rows = np.concatenate([part[:n][inside[k, :n]] for k, (part, n) in enumerate(zip(parts, batch.lengths))])
     else:
         array = _checked(target, (batch.size,), batch.time, size, "target")
-        rows = array[np.arange(batch.time) < batch.lengths[:, None]]
+        rows = array[batch.inside]
     if rows.ndim == 2:
         return rows
     if rows.size and (rows.min() < 0 or rows.max() >= size):

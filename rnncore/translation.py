@@ -29,14 +29,12 @@ def translate(pass_, block: Translate, prefix: str, xs, rows: Rows, sizes, out):
     ends = dict(pass_.final)
     handed = _hand_over(pass_, block, prefix, sizes, ends)
     writer = _writer(pass_, handed, Sources(arrays, own.base, pass_.lengths))
-    _, decoder = writer.run(block.decoder, prefix, pass_.batch.writing.arrays, _written(pass_), sizes, out, False)
+    lesson = pass_.batch.lesson
+    own = Rows(pass_.batch.writing.base, 1)
+    _, decoder = writer.run(block.decoder, prefix, {} if lesson is None else lesson.arrays, own, sizes, out, False)
     inner = [part for part in (encoder, keys, decoder) if part is not None]
     kept = {"prefix": prefix, "sizes": sizes, "writer": writer, "ends": ends, "out": None if out is None else out[2]}
     return None, Kept(block, inner, kept)
-
-
-def _written(pass_) -> Rows:
-    return Rows(pass_.batch.writing.base, 1)
 
 
 def _hand_over(pass_, block: Translate, prefix: str, sizes, ends) -> dict[str, np.ndarray]:
@@ -61,7 +59,7 @@ def _writer(pass_, handed, sources: Sources):
     writer.batch = replace(pass_.batch, state={**(pass_.batch.state or {}), **handed})
     writer.lengths, writer.total = writing.lengths, int(writing.lengths.sum())
     writer.layout = layout_of(writing.lengths, writing.full)
-    writer.sources, writer.handed = sources, tuple(handed)
+    writer.sources, writer.extras, writer.handed = sources, writing.extras, tuple(handed)
     return writer
 
 

@@ -143,6 +143,8 @@ def loops_in(block: Block) -> Iterator[Loop]:
 
 def last_loop(block: Block) -> Loop | None:
     """The loop that gives a block's output; None where several do."""
+    if isinstance(decoder := getattr(block, "decoder", None), Loop):
+        return decoder
     if isinstance(block, Chain):
         return last_loop(block.blocks[-1])
     if isinstance(block, Reverse):
