@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
+from .dates import date_pairs
 from .embedded import japanese_vowels, sunspots
 from .longcsv import read_csv
 from .npz import read_npz
+from .pairs import Pairs, read_pairs
 from .sequences import Sequences
 from .ts import read_ts
+from .vocabulary import Vocabulary
 
-__all__ = ["Sequences", "japanese_vowels", "read", "read_csv", "read_npz", "read_ts", "sunspots"]
+__all__ = [
+    "Pairs", "Sequences", "Vocabulary", "date_pairs", "japanese_vowels", "read", "read_csv", "read_npz", "read_pairs",
+    "read_ts", "sunspots",
+]  # fmt: skip
 
 _READERS = {".ts": read_ts, ".npz": read_npz, ".csv": read_csv}
 
