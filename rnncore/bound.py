@@ -11,9 +11,8 @@ from .combine.blocks import reads_backward
 from .cpu.run import prepare
 from .errors import InputError
 from .execute import infer
-from .inputs import Batch, as_batch, as_state
+from .inputs import Batch, as_state
 from .params import Params
-from .teaching import lesson_of
 
 __all__ = ["Bound", "Stream"]
 
@@ -34,11 +33,13 @@ class Bound:
             view = {p.name: self.params[prefix + p.name] for p in layer.step.params}
             self.loops[prefix] = prepare(layer, "infer", view, sizes, str(self.dtype))
 
-    def __call__(self, x, *, lengths=None, state=None, seed: int | None = None, target=None, teacher_forcing=None):
+    def __call__(
+        self, x=None, *, lengths=None, state=None, seed: int | None = None, target=None, teacher_forcing=None,
+        mask=None, reset=None, steps: int | None = None, target_lengths=None,
+    ):  # fmt: skip
         """Outputs and final state, as of the network (see `Network.__call__`)."""
-        batch = as_batch(self.net, self.dtype, x, lengths)
-        batch.state = as_state(self.net, batch, state)
-        batch.lesson = lesson_of(self.net, batch, target, teacher_forcing, seed, self.dtype)
+        given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
+        batch = self.net._batch(self.params, x, lengths, state, target, teacher_forcing, seed, **given)
         return infer(self.net, self.params, batch, self, seed)
 
     def __repr__(self) -> str:
@@ -60,6 +61,8 @@ class Stream:
     def __init__(self, net, params: Params, batch: int = 1, state=None):
         if reads_backward(net.block):
             raise InputError("a network that reads backward in time cannot stream: it needs the sequence's end first")
+        if net.mode == "one-to-many":
+            raise InputError("a one-to-many network cannot stream: its vector comes once, call it with steps=")
         if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
             raise InputError(f"batch must be a positive integer, got {batch!r}")
         self._run = Bound(net, params)
@@ -77,22 +80,31 @@ class Stream:
         """The state after the last step; None before the first."""
         return None if self._state is None else {k: v.copy() for k, v in self._state.items()}
 
-    def step(self, x_t):
+    def step(self, x_t=None):
         """One step.
 
         Parameters
         ----------
-        x_t : array_like, (batch, features), or (batch,) tokens, or a mapping of inputs
+        x_t : array_like, (batch, features), or (batch,) tokens, or a mapping of inputs; None where there are none
 
         Returns
         -------
         y_t : ndarray, (batch, features)
         """
+        net = self._run.net
+        if net.inputs is None:
+            return self._autonomous(x_t)
         steps = {k: np.asarray(v) for k, v in (x_t if isinstance(x_t, Mapping) else {"": x_t}).items()}
         for step in steps.values():
             if step.ndim < 1 or len(step) != self.batch:
                 raise InputError(f"a step of this stream needs {self.batch} sequences, got shape {step.shape}")
-        x = {k: step[:, None] for k, step in steps.items()}
+        x = {k: step if net.reads_vectors else step[:, None] for k, step in steps.items()}
         with self._lock:
             y, self._state = self._run(x if isinstance(x_t, Mapping) else x[""], state=self._state)
-        return y[:, 0] if self._run.net.mode == "many-to-many" else y
+        return y[:, 0] if net.per_step else y
+
+    def _autonomous(self, x_t):
+        with self._lock:
+            whole = np.ones(self.batch, np.int64)
+            y, self._state = self._run(x_t, lengths=whole, steps=1, state=self._state)
+        return y[:, 0] if self._run.net.per_step else y

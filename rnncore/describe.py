@@ -21,7 +21,7 @@ def network_from(text: str) -> Network:
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"this is no JSON text of a network: {error}") from None
     keys = ("format", "layer", "inputs", "outputs", "mode", "initial_state")
-    if not isinstance(data, dict) or set(data) != set(keys):
+    if not isinstance(data, dict) or set(data) - {"feed"} != set(keys):
         raise InputError(f"a network's JSON has the keys {', '.join(keys)}, got {_shown(data)}")
     if data["format"] != FORMAT:
         raise InputError(f"a network's JSON has format {FORMAT}, got {data['format']!r}")
@@ -30,7 +30,8 @@ def network_from(text: str) -> Network:
         inputs = Tokens(inputs["tokens"])
     elif isinstance(inputs, dict) and set(inputs) == {"named"}:
         inputs = _named(inputs["named"])
-    return Network(layer_from(data["layer"]), inputs, data["outputs"], data["mode"], data["initial_state"])
+    return Network(layer_from(data["layer"]), inputs, data["outputs"], data["mode"], data["initial_state"],
+                   data.get("feed", "every"))  # fmt: skip
 
 
 def layer_from(data: Any):

@@ -15,10 +15,12 @@ from .errors import InputError, LanguageError
 from .inputs import Tokens
 from .lang.cell import Layer
 from .lang.graph import topological
+from .vectors import bridge_parameters
 
 __all__ = ["FORMAT", "Description"]
 
-MODES = ("many-to-many", "many-to-one")
+MODES = ("many-to-many", "many-to-one", "one-to-many", "one-to-one")
+FEEDS = ("every", "first", "state")
 STARTS = ("zero", "learned")
 FORMAT = 1
 
@@ -28,17 +30,18 @@ class Description:
     """The immutable part of a network (see `Network`): no numbers, no calls."""
 
     layer: Any
-    inputs: Any
+    inputs: Any = None
     outputs: int | None = None
     mode: str = "many-to-many"
     initial_state: str = "zero"
+    feed: str = "every"
 
     def __post_init__(self):
         if not isinstance(self.layer, (Layer, Arrangement)):
             raise InputError(f"a network is made of layers and topologies, got {type(self.layer).__name__}")
         if isinstance(self.inputs, Mapping):
             object.__setattr__(self, "inputs", _Named(tuple((k, _size(k, v)) for k, v in self.inputs.items())))
-        elif not isinstance(self.inputs, (Tokens, _Named)):
+        elif self.inputs is not None and not isinstance(self.inputs, (Tokens, _Named)):
             object.__setattr__(self, "inputs", _size("inputs", self.inputs))
         if self.outputs is not None:
             object.__setattr__(self, "outputs", _size("outputs", self.outputs))
@@ -46,6 +49,7 @@ class Description:
             raise InputError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         if self.initial_state not in STARTS:
             raise InputError(f"initial_state must be one of {', '.join(STARTS)}, got {self.initial_state!r}")
+        self._check_feed()
         if isinstance(self.inputs, Tokens):
             _check_token_readers(self.block)
         if self.outputs is not None:
@@ -54,6 +58,27 @@ class Description:
         self.shapes  # noqa: B018  (names that clash are refused here)
         self.features  # noqa: B018  (merges and residuals that cannot be are refused here)
 
+    def _check_feed(self) -> None:
+        """What reads vectors, or nothing at all, must be told so without contradiction."""
+        if self.feed not in FEEDS:
+            raise InputError(f"feed must be one of {', '.join(FEEDS)}, got {self.feed!r}")
+        if self.inputs is None and self.reads_vectors:
+            raise InputError(f"mode={self.mode!r} reads a vector, but the network has no inputs; give inputs=")
+        if self.feed != FEEDS[0] and self.mode != "one-to-many":
+            raise InputError(f"feed={self.feed!r} is of mode='one-to-many'; the mode of this network is {self.mode!r}")
+        if self.feed != "state":
+            return
+        if isinstance(self.inputs, _Named):
+            raise InputError(f"feed='state' makes the initial state of one input, got inputs={self.inputs!r}")
+        if self.initial_state != STARTS[0]:
+            raise InputError(f"feed='state' gives the initial state, so initial_state={self.initial_state!r} cannot")
+        for layer in self.block.readers():
+            if layer.step.inputs:
+                raise InputError(
+                    f"feed='state' gives the vector to the initial state alone, but {layer!r} reads "
+                    f"{', '.join(layer.step.inputs)}: use cells without inputs, or feed='every' or 'first'"
+                )
+
     @cached_property
     def block(self) -> Block:
         """The combinators behind the layers and topologies."""
@@ -61,20 +86,42 @@ class Description:
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Features of each input by name."""
+        """Features of each input by name; none of an autonomous network."""
+        if self.inputs is None:
+            return {}
         if isinstance(self.inputs, Tokens):
             return {"x": self.inputs.size}
         return dict(self.inputs.items) if isinstance(self.inputs, _Named) else {"x": self.inputs}
 
+    @property
+    def fed(self) -> dict[str, int]:
+        """Features of what the blocks read, by name."""
+        return {} if self.feed == "state" else self.sizes
+
+    @property
+    def per_step(self) -> bool:
+        """Whether there is an output at each step, as opposed to one a sequence."""
+        return self.mode in ("many-to-many", "one-to-many")
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether an input is one vector a sequence."""
+        return self.mode.startswith("one-")
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether a call says how many steps there are, since no input does."""
+        return self.inputs is None or self.mode == "one-to-many"
+
     @cached_property
     def features(self) -> int:
         """Size of the last block's output."""
-        return self.block.features(self.sizes)
+        return self.block.features(self.fed)
 
     @cached_property
     def loops(self) -> dict[str, tuple[Layer | Wired, dict[Any, int]]]:
         """Layer and numbers of its size symbols of every loop, by path prefix."""
-        return {prefix: (layer, sizes) for prefix, layer, sizes in self.block.walk("", self.sizes)}
+        return {prefix: (layer, sizes) for prefix, layer, sizes in self.block.walk("", self.fed)}
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -102,7 +149,9 @@ class Description:
             if self.initial_state == "learned":
                 for s in layer.step.states:
                     yield f"{prefix}{s}0", (sizes[layer.step.dims[s]],), "state", None, None
-        yield from self.block.parameters("", self.sizes)
+        yield from self.block.parameters("", self.fed)
+        if self.feed == "state":
+            yield from bridge_parameters(self)
         if self.outputs is not None:
             yield "readout.V", (self.outputs, self.features), "readout", None, None
             yield "readout.c", (self.outputs,), "bias", 0.0, None
@@ -115,7 +164,7 @@ class Description:
             inputs = {"tokens": inputs.size}
         elif isinstance(inputs, _Named):
             inputs = {"named": [[k, v] for k, v in inputs.items]}
-        return {
+        data = {
             "format": FORMAT,
             "layer": self.layer.describe(),
             "inputs": inputs,
@@ -123,6 +172,7 @@ class Description:
             "mode": self.mode,
             "initial_state": self.initial_state,
         }
+        return data if self.feed == FEEDS[0] else {**data, "feed": self.feed}
 
     def to_json(self) -> str:
         """The description as JSON text; no numbers of parameters in it."""
@@ -136,6 +186,8 @@ class Description:
             parts.append(f"mode={self.mode!r}")
         if self.initial_state != STARTS[0]:
             parts.append(f"initial_state={self.initial_state!r}")
+        if self.feed != FEEDS[0]:
+            parts.append(f"feed={self.feed!r}")
         return f"Network({', '.join(parts)})"
 
 

@@ -91,7 +91,7 @@ class Directed:
     def __init__(self, net, params: Params, dparams: Params | None, moved: Moved):
         self.net, self.inputs, self.moved, self.features = net, net.inputs, moved, net.features
         self.block = dual_block(net.block, moved, dparams is not None)
-        self.sizes = {name: 2 * n if name in moved else n for name, n in net.sizes.items()}
+        self.sizes = {name: 2 * n if name in moved else n for name, n in net.fed.items()}
         self.loops = {prefix: (layer, sizes) for prefix, layer, sizes in self.block.walk("", self.sizes)}
         self.twins = dict(self._twins(dparams is not None))  # a parameter's path to that of its direction
         shapes: dict[str, tuple[int, ...]] = {}

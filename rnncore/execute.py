@@ -14,6 +14,7 @@ from .errors import InputError
 from .inputs import Batch, Tokens, Writing, as_array, as_state
 from .params import Params
 from .passes import Pass, loops_of, ragged
+from .vectors import bridge_back, spread_back
 
 __all__ = ["Tape", "infer", "forward", "backward", "infer_rows", "forward_rows", "backward_rows"]
 
@@ -49,20 +50,20 @@ class Tape:
 
 
 def _start(net, params, batch, training, seed, packed=None):
-    """Run the blocks; (rows the readout reads or the final output, pass, tape node, whether rows are the caller's)."""
+    """Run the blocks: pass, tape node, rows that the readout reads or the final output, and where they were put."""
+    if batch.segments is not None:
+        batch = batch.segments.batch(batch, params)
     pass_ = Pass(net, params, batch, training, seed, packed)
     rows = Rows(batch.base, 1)
-    one = net.mode == "many-to-one"
-    out, user = None, False
-    if not one:
-        user = net.outputs is None
-        if user:
+    out = None
+    if net.per_step:
+        if net.outputs is None and not batch.cut:
             array = _zeros(batch.out, net.features, pass_.dtype)
             out = (array.reshape(-1, net.features), 0, _user_rows(batch.out))
         else:
             out = (np.empty((int(batch.out.lengths.sum()), net.features), pass_.dtype), 0, ragged(batch.out.lengths))
-    end, node = pass_.run(net.block, "", batch.sequences, rows, net.sizes, out, one)
-    return pass_, node, (end if one else out[0]), out
+    end, node = pass_.run(net.block, "", batch.sequences, rows, net.fed, out, out is None)
+    return pass_, node, (end if out is None else out[0]), out
 
 
 def _zeros(batch: Batch | Writing, features: int, dtype) -> np.ndarray:
@@ -84,45 +85,53 @@ def _readout(net, params, rows: np.ndarray) -> np.ndarray:
 
 
 def _finish(net, params, pass_, rows, batch):
-    one = net.mode == "many-to-one"
+    o = rows if net.outputs is None else _readout(net, params, rows)
+    if batch.segments is not None:
+        return batch.segments.spread(o, batch) if net.per_step else batch.segments.ends(o)
+    if not net.per_step:
+        return o
     if net.outputs is None:
-        return rows if one else rows.reshape(batch.size, batch.out.time, net.features)
-    o = _readout(net, params, rows)
-    return o if one else _spread_rows(o, batch.out)
+        return o.reshape(batch.size, batch.out.time, net.features)
+    return _spread_rows(o, batch.out)
+
+
+def _final(pass_, batch) -> dict[str, np.ndarray]:
+    cut = batch.segments
+    return pass_.final if cut is None else {path: cut.ends(v) for path, v in pass_.final.items()}
 
 
 def infer(net, params, batch: Batch, packed=None, seed=None):
     """Outputs and final state of a call."""
     pass_, _, rows, _ = _start(net, params, batch, False, seed, packed)
-    return _finish(net, params, pass_, rows, batch), pass_.final
+    return _finish(net, params, pass_, rows, batch), _final(pass_, batch)
 
 
 def forward(net, params, batch: Batch, seed):
     """As `infer`, with a tape."""
     pass_, node, rows, _ = _start(net, params, batch, True, seed)
     y = _finish(net, params, pass_, rows, batch)
-    return y, pass_.final, Tape(pass_, node, rows, batch, y.shape)
+    return y, _final(pass_, batch), Tape(pass_, node, rows, batch, y.shape)
 
 
 def infer_rows(net, params, batch: Batch):
-    """Outputs as rows: one a sequence (many-to-one), or one a step inside the lengths, sequence by sequence."""
+    """Outputs as rows: one a sequence (many-to-one), or one a step that counts, sequence by sequence."""
     pass_, _, rows, out = _start(net, params, batch, False, None)
-    return _output_rows(net, params, pass_, rows, out), pass_
+    return _output_rows(net, params, batch, rows, out), pass_
 
 
 def forward_rows(net, params, batch: Batch, seed):
     """As `infer_rows`, with a tape."""
     pass_, node, rows, out = _start(net, params, batch, True, seed)
-    o = _output_rows(net, params, pass_, rows, out)
-    return o, pass_.final, Tape(pass_, node, rows, batch, o.shape)
+    o = _output_rows(net, params, batch, rows, out)
+    return o, _final(pass_, batch), Tape(pass_, node, rows, batch, o.shape)
 
 
-def _output_rows(net, params, pass_, rows, out):
-    if net.outputs is not None:
-        return _readout(net, params, rows)
-    if net.mode == "many-to-one":
-        return rows
-    return rows[out[2].index(pass_.batch.out.lengths)]
+def _output_rows(net, params, batch, rows, out):
+    o = rows if net.outputs is None else _readout(net, params, rows)
+    cut = batch.segments
+    if cut is not None:
+        return o if net.per_step else cut.ends(o)
+    return o if net.outputs is not None or not net.per_step else o[out[2].index(batch.out.lengths)]
 
 
 def backward(net, params, tape: Tape, dy, dstate):
@@ -132,7 +141,7 @@ def backward(net, params, tape: Tape, dy, dstate):
         raise InputError(f"tape must be what net.forward returned, got {type(tape).__name__}")
     if tape.pass_.net is not net and tape.pass_.net != net:
         raise InputError(f"the tape is of another network, {tape.pass_.net!r}; this one is {net!r}")
-    batch = tape.batch
+    batch, cut = tape.batch, tape.batch.segments
     dfinal = as_state(net, batch, dstate) or {}
     rows = None
     if dy is not None:
@@ -142,22 +151,28 @@ def backward(net, params, tape: Tape, dy, dstate):
         if dy.dtype.kind not in "fiub":
             raise InputError(f"dy must be numbers, got {dy.dtype}")
         dy = np.ascontiguousarray(dy, params.dtype)
-        rows = dy if net.mode == "many-to-one" else dy.reshape(-1, dy.shape[-1])
-        if net.mode != "many-to-one" and net.outputs is not None and not batch.out.full:
+        rows = dy.reshape(-1, dy.shape[-1]) if net.per_step else dy
+        if net.per_step and cut is not None:
+            rows = rows[cut.steps]
+        elif net.per_step and net.outputs is not None and not batch.out.full:
             rows = rows[_user_rows(batch.out).index(batch.out.lengths)]
     dxs, dstarts, grads = _backward(net, params, tape, rows, dfinal, want_dx=True)
     return _as_given(net, batch, dxs, params.dtype), dstarts, grads
 
 
 def _as_given(net, batch: Batch, dxs, dtype):
-    if isinstance(net.inputs, Tokens):
+    if net.inputs is None or isinstance(net.inputs, Tokens):
         return None
     shaped = {}
     for name, features in net.sizes.items():
         rows = dxs.get(name)
         if rows is None:  # nothing reads this input
             rows = np.zeros((len(batch.arrays[name]), features), dtype)
-        if batch.form == "padded":
+        if net.feed == "state":
+            shaped[name] = rows
+        elif net.reads_vectors:
+            shaped[name] = spread_back(net, rows.reshape(batch.size, batch.time, rows.shape[1]))
+        elif batch.form == "padded":
             shaped[name] = rows.reshape(batch.size, batch.time, rows.shape[1])
         else:
             shaped[name] = [rows[s : s + n] for s, n in zip(batch.base, batch.counts)]
@@ -167,7 +182,7 @@ def _as_given(net, batch: Batch, dxs, dtype):
 def backward_rows(net, params, tape: Tape, do: np.ndarray) -> Params:
     """Gradients of the parameters from the adjoint of the output rows (see `infer_rows`)."""
     written = tape.batch.out
-    if net.outputs is None and net.mode != "many-to-one" and not written.full:
+    if net.outputs is None and net.per_step and not written.full and tape.batch.segments is None:
         full = np.zeros((written.size * written.time, net.features), params.dtype)
         full[_user_rows(written).index(written.lengths)] = do
         do = full
@@ -187,17 +202,30 @@ def _backward(net, params, tape: Tape, do: np.ndarray | None, dfinal, want_dx: b
     pass_ = copy.copy(tape.pass_)  # the tape stays as it is: backward may run again, and from several threads
     pass_.params, pass_.dstate = params, {}
     grads = Params.zeros(net.shapes, params.dtype)
-    written = tape.batch.out
-    out = _user_rows(written) if net.outputs is None else ragged(written.lengths)
+    ran, cut = pass_.batch, tape.batch.segments
+    out = _user_rows(ran.out) if net.outputs is None and not ran.cut else ragged(ran.out.lengths)
+    if cut is not None:
+        dfinal = {path: cut.ends_back(np.asarray(d, params.dtype)) for path, d in dfinal.items()}
+        do = do if do is None or net.per_step else cut.ends_back(do)
     if do is not None and net.outputs is not None:
         do = affine_backward(do, tape.rows, params["readout.V"], grads["readout.V"], grads["readout.c"])
-    one = net.mode == "many-to-one"
-    dlast = do if one else None
-    dy = None if one or do is None else (np.ascontiguousarray(do), 0, out)
-    want = tuple(net.sizes) if want_dx and not isinstance(net.inputs, Tokens) else ()
+    dlast = None if net.per_step else do
+    dy = None if do is None or not net.per_step else (np.ascontiguousarray(do), 0, out)
+    want = tuple(net.fed) if want_dx and not isinstance(net.inputs, Tokens) else ()
     dxs = pass_.back(tape.node, dy, dlast, want, grads, dfinal)
-    given = tape.batch.state or {}
+    _learned_back(pass_, cut, grads)
+    dstarts = pass_.dstate
+    if cut is not None:
+        dxs = {name: cut.inputs_back(d, len(tape.batch.arrays[name])) for name, d in dxs.items()}
+        dstarts = {path: cut.starts_back(d, path in ran.bridged) for path, d in dstarts.items()}
+    if net.feed == "state":
+        dxs = {"x": bridge_back(net, params, tape.batch, dstarts, grads)}
+    return dxs, dstarts, grads
+
+
+def _learned_back(pass_, cut, grads) -> None:
+    """Gradients of learned initial states, from the adjoints of the states that they were."""
+    given = pass_.batch.state or {}
     for path, d in pass_.dstate.items():
-        if path + "0" in grads and path not in given:
-            grads[path + "0"][...] += d.sum(0)
-    return dxs, pass_.dstate, grads
+        if path + "0" in grads and (path not in given or cut is not None):
+            grads[path + "0"][...] += (d if path not in given else d[~cut.first]).sum(0)

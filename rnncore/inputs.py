@@ -11,7 +11,10 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["Tokens", "Batch", "Writing", "as_array", "as_batch", "as_checkpoint", "as_state"]
+__all__ = [
+    "Tokens", "Batch", "Writing", "as_array", "as_batch", "as_checkpoint", "as_lengths", "as_numbers", "as_state",
+    "by_name",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,31 @@ class Tokens:
         return f"Tokens({self.size})"
 
 
+def _within(lengths: np.ndarray, time: int) -> np.ndarray:
+    return np.arange(time) < lengths[:, None]
+
+
+def _rows_within(base: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    starts = np.cumsum(lengths) - lengths
+    return np.repeat(base - starts, lengths) + np.arange(lengths.sum())
+
+
 @dataclass
 class Writing:
-    """The sequences that a decoder writes: row ``base[b] + t`` of each array is step t of sequence b."""
+    """The sequences that a decoder writes: step t of sequence b is row ``base[b] + t`` of what it reads and gives."""
 
     lengths: np.ndarray
     time: int
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    form: str = "padded"
+    extras: dict[str, np.ndarray] = field(default_factory=dict)  # where further outputs go
 
     @property
     def size(self) -> int:
         return len(self.lengths)
+
+    @property
+    def counts(self) -> np.ndarray:
+        return np.full(self.size, self.time)
 
     @property
     def full(self) -> bool:
@@ -52,6 +69,16 @@ class Writing:
     @property
     def base(self) -> np.ndarray:
         return np.arange(self.size, dtype=np.int64) * self.time
+
+    @property
+    def inside(self) -> np.ndarray:
+        """(batch, time) booleans: the steps that count."""
+        return _within(self.lengths, self.time)
+
+    @property
+    def index(self) -> np.ndarray:
+        """Rows of the steps that count, sequence by sequence."""
+        return _rows_within(self.base, self.lengths)
 
 
 @dataclass
@@ -73,6 +100,10 @@ class Batch:
     lesson: Any = None  # of teacher forcing: what one of the loops reads besides
     checkpoint: int | str | None = None  # steps between the states that a tape keeps; None: it keeps everything
     writing: Writing | None = None
+    vector: np.ndarray | None = None  # one a sequence, that the initial state is made of
+    bridged: tuple[str, ...] = ()  # the states that are
+    segments: Any = None  # of a mask or resets: the episodes
+    cut: bool = False  # these are the episodes, which nobody sees padded
 
     @property
     def size(self) -> int:
@@ -88,11 +119,25 @@ class Batch:
         """Everything that loops read: the inputs, and what teacher forcing adds."""
         return self.arrays if self.lesson is None else {**self.arrays, **self.lesson.arrays}
 
+    @property
+    def inside(self) -> np.ndarray:
+        """(batch, time) booleans: the steps that count."""
+        if self.segments is None:
+            return _within(self.lengths, self.time)
+        inside = np.zeros((self.size, self.time), bool)
+        inside.reshape(-1)[self.segments.steps] = True
+        return inside
+
+    @property
+    def index(self) -> np.ndarray:
+        """Rows of the steps that count, sequence by sequence."""
+        return _rows_within(self.base, self.lengths) if self.segments is None else self.segments.rows
+
     def padded(self, net) -> dict[str, np.ndarray]:
         """(batch, time, features) arrays; tokens one-hot; zero past the lengths."""
         out = {}
         for name, rows in self.arrays.items():
-            if isinstance(net.inputs, Tokens) and name == "x":
+            if _is_tokens(net, name):
                 rows = np.eye(net.inputs.size)[rows[:, 0]] if len(rows) else np.zeros((0, net.inputs.size))
             full = np.zeros((self.size, self.time, rows.shape[1]), np.result_type(rows, np.float64))
             for b, n in enumerate(self.lengths):
@@ -109,13 +154,13 @@ def as_batch(net, dtype, x, lengths) -> Batch:
     InputError
         Wrong shapes, types or lengths; unknown or missing inputs; tokens out of range.
     """
-    given = _by_name(net, x)
+    given = by_name(net, x)
     if all(isinstance(v, (list, tuple)) and _is_sequences(v) for v in given.values()):
         batch = _from_lists(net, dtype, given, lengths)
     else:
         batch = _from_arrays(net, dtype, given, lengths)
     batch.single = not isinstance(x, Mapping)
-    if isinstance(net.inputs, Tokens):
+    if isinstance(net.inputs, Tokens) and _is_tokens(net, "x"):
         _check_tokens(batch, net.inputs.size)
     return batch
 
@@ -134,7 +179,14 @@ def as_checkpoint(value) -> int | str | None:
     raise InputError(f"checkpoint must be None, 'sqrt' or a number of steps of at least 1, got {value!r}")
 
 
-def _by_name(net, x) -> dict[str, Any]:
+def by_name(net, x) -> dict[str, Any]:
+    """What is given for each input of the network.
+
+    Raises
+    ------
+    InputError
+        An input is unknown or missing, or several are needed and no mapping is given.
+    """
     if isinstance(x, Mapping):
         given = dict(x)
     elif len(net.sizes) > 1:
@@ -148,6 +200,11 @@ def _by_name(net, x) -> dict[str, Any]:
     if unknown:
         raise InputError(f"input {unknown[0]!r} is unknown; this network reads {', '.join(net.sizes)}")
     return {n: given[n] for n in net.sizes}
+
+
+def _is_tokens(net, name: str) -> bool:
+    """Whether an input is rows of tokens; where zeros follow them, they are one-hot."""
+    return isinstance(net.inputs, Tokens) and name == "x" and net.feed != "first"
 
 
 def _is_sequences(value) -> bool:
@@ -169,7 +226,14 @@ def as_array(value, what: str, hint: str = "") -> np.ndarray:
         raise InputError(f"{what} is a ragged nested list{hint}") from None
 
 
-def _numbers(value, what: str, tokens: bool, complex_too: bool = False) -> np.ndarray:
+def as_numbers(value, what: str, tokens: bool, complex_too: bool = False) -> np.ndarray:
+    """`value` as an array of numbers, of integers if `tokens`.
+
+    Raises
+    ------
+    InputError
+        It is anything else.
+    """
     array = as_array(value, what, "; give a list of arrays, one (time, features) array per sequence")
     if tokens:
         if array.dtype.kind not in "iu" and array.size:
@@ -193,8 +257,8 @@ def _from_arrays(net, dtype, given, lengths) -> Batch:
     arrays: dict[str, np.ndarray] = {}
     shape: tuple[int, ...] = ()
     for name, value in given.items():
-        tokens = isinstance(net.inputs, Tokens) and name == "x"
-        array = _numbers(value, f"input {name!r}", tokens, dtype is None)
+        tokens = _is_tokens(net, name)
+        array = as_numbers(value, f"input {name!r}", tokens, dtype is None)
         features = net.sizes[name]
         want = "(batch, time)" if tokens else f"(batch, time, {features})"
         if array.ndim != (2 if tokens else 3) or (not tokens and array.shape[2] != features):
@@ -205,30 +269,37 @@ def _from_arrays(net, dtype, given, lengths) -> Batch:
         arrays[name] = _rows(array, dtype, tokens).reshape(shape[0] * shape[1], 1 if tokens else features)
     batch, time = shape
     full = lengths is None
-    lengths = np.full(batch, time, np.int64) if full else _lengths(lengths, batch, time)
+    lengths = np.full(batch, time, np.int64) if full else as_lengths(lengths, batch, time)
     return Batch(arrays, np.arange(batch, dtype=np.int64) * time, lengths, time, "padded", full)
 
 
-def _lengths(lengths, batch: int, time: int) -> np.ndarray:
-    array = as_array(lengths, "lengths")
+def as_lengths(lengths, batch: int, time: int, what: str = "lengths", of: str = "x") -> np.ndarray:
+    """Numbers of steps, checked.
+
+    Raises
+    ------
+    InputError
+        They are no integers in 0..time, one per sequence.
+    """
+    array = as_array(lengths, what)
     if array.shape != (batch,) or (array.dtype.kind not in "iu" and array.size):
         got = f"{array.dtype} of shape {array.shape}"
-        raise InputError(f"lengths must be {batch} integers, one per sequence, got {got}")
+        raise InputError(f"{what} must be {batch} integers, one per sequence, got {got}")
     bad = np.flatnonzero((array < 0) | (array > time))
     if bad.size:
         got = f"{array[bad[0]]} at sequence {bad[0]}"
-        raise InputError(f"lengths must lie in 0..{time} (the time axis of x), got {got}")
+        raise InputError(f"{what} must lie in 0..{time} (the time axis of {of}), got {got}")
     return array.astype(np.int64)
 
 
 def _from_lists(net, dtype, given, lengths) -> Batch:
     arrays, counts = {}, None
     for name, values in given.items():
-        tokens = isinstance(net.inputs, Tokens) and name == "x"
+        tokens = _is_tokens(net, name)
         features = net.sizes[name]
         parts = []
         for k, value in enumerate(values):
-            part = _numbers(value, f"sequence {k} of input {name!r}", tokens, dtype is None)
+            part = as_numbers(value, f"sequence {k} of input {name!r}", tokens, dtype is None)
             want = "(time,)" if tokens else f"(time, {features})"
             if part.ndim != (1 if tokens else 2) or (not tokens and part.shape[1] != features):
                 raise InputError(f"sequence {k} of input {name!r} must have shape {want}, got {part.shape}")
@@ -242,7 +313,7 @@ def _from_lists(net, dtype, given, lengths) -> Batch:
     assert counts is not None
     time = int(counts.max(initial=0))
     if lengths is not None:
-        given_lengths = _lengths(lengths, len(counts), time)
+        given_lengths = as_lengths(lengths, len(counts), time)
         over = np.flatnonzero(given_lengths > counts)
         if over.size:
             k = over[0]
@@ -274,7 +345,7 @@ def as_state(net, batch: Batch, state) -> dict[str, np.ndarray] | None:
         raise InputError(f"state {unknown[0]!r} is unknown; this network has {', '.join(net.state_shapes)}")
     checked = {}
     for path, value in state.items():
-        array = _numbers(value, f"state {path!r}", False)
+        array = as_numbers(value, f"state {path!r}", False)
         want = (batch.size, *net.state_shapes[path])
         if array.shape != want:
             raise InputError(f"state {path!r} must have shape {want}, got {array.shape}")

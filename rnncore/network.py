@@ -8,8 +8,11 @@ import numpy as np
 
 from .description import Description
 from .errors import InputError
-from .inputs import Batch, as_batch, as_checkpoint, as_state
+from .inputs import Batch, as_checkpoint, as_state
 from .params import Params
+from .segments import segments_of
+from .vectors import batch_of, bridge
+from .writing import set_writing, writes
 
 __all__ = ["Network"]
 
@@ -21,14 +24,19 @@ class Network(Description):
     ----------
     layer : Layer or Arrangement
         Such as ``cells.lstm(64)`` or ``topologies.deep(...)``.
-    inputs : int, Tokens, or mapping of str to int
-        Features of ``x``; or the number of different tokens; or the features of each input by name.
+    inputs : int, Tokens, or mapping of str to int, optional
+        Features of ``x``; or the number of different tokens; or the features of each input by name. None for cells
+        without inputs: calls then say the number of ``steps``.
     outputs : int, optional
         Size of the readout ``o = c + V h``; None for no readout.
-    mode : {"many-to-many", "many-to-one"}
-        An output at every step, or one from each direction's final state.
+    mode : {"many-to-many", "many-to-one", "one-to-many", "one-to-one"}
+        An output at every step, or one from each direction's final state; of sequences, or of vectors
+        (batch, features), which ``"one-to-one"`` takes as a single step and ``"one-to-many"`` as `feed` says.
     initial_state : {"zero", "learned"}
         What a sequence starts from where the caller gives no state.
+    feed : {"every", "first", "state"}
+        Of one-to-many: the vector is the input at every step, or at the first one (zeros afterwards), or makes the
+        initial state of cells without inputs through a learned affine map, ``bridge.W_<state>``, ``bridge.b_<state>``.
 
     Raises
     ------
@@ -75,8 +83,8 @@ class Network(Description):
 
     # calls
     def __call__(
-        self, params: Params, x, *, lengths=None, state=None, seed: int | None = None, target=None,
-        teacher_forcing=None,
+        self, params: Params, x=None, *, lengths=None, state=None, seed: int | None = None, target=None,
+        target_lengths=None, teacher_forcing=None, mask=None, reset=None, steps: int | None = None,
     ):  # fmt: skip
         """Inference: outputs and final state; nothing is kept.
 
@@ -91,10 +99,20 @@ class Network(Description):
         seed : int, optional
             Drives dropout and the coins of teacher forcing; None: no dropout.
         target : array_like, (batch, time) of classes or (batch, time, outputs), or list, optional
-            True outputs, for teacher forcing.
+            True outputs, for teacher forcing; of a decoder, (batch, steps of its own, ...).
+        target_lengths : array_like of int, (batch,), optional
+            Of a decoder: 0 to the steps of the target, of what it writes.
         teacher_forcing : {"never", "always"} or float in [0, 1], optional
             Of a network that feeds its output back: how often the true output of a step is handed on in place of the
-            network's own. A ratio tosses a coin at each step of each sequence. Never by default.
+            network's own. A ratio tosses a coin at each step of each sequence. By default always where a decoder is
+            given a target, else never.
+        mask : array_like of bool or 0/1, (batch, time), optional
+            0: the state is held, the output is zero, and the inputs are never read.
+        reset : array_like of bool or 0/1, (batch, time), optional
+            1: before this step the state becomes the initial one, learned or zero (`state` is that before the whole
+            sequence); what reads backward in time starts anew there as well. The final state is the last episode's.
+        steps : int, optional
+            Number of steps, of networks without inputs, one-to-many, and of a decoder without a target.
 
         Returns
         -------
@@ -108,12 +126,14 @@ class Network(Description):
         """
         from .execute import infer
 
-        batch = self._batch(params, x, lengths, state, target, teacher_forcing, seed)
+        given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
+        batch = self._batch(params, x, lengths, state, target, teacher_forcing, seed, **given)
         return infer(self, params, batch, seed=seed)
 
     def forward(
-        self, params: Params, x, *, lengths=None, state=None, seed: int | None = None, target=None,
-        teacher_forcing=None, checkpoint: int | str | None = None,
+        self, params: Params, x=None, *, lengths=None, state=None, seed: int | None = None, target=None,
+        target_lengths=None, teacher_forcing=None, checkpoint: int | str | None = None, mask=None, reset=None,
+        steps: int | None = None,
     ):  # fmt: skip
         """As a call, and keeps on the tape what BPTT needs. `seed` drives dropout; None: no dropout.
 
@@ -136,9 +156,33 @@ class Network(Description):
         """
         from .execute import forward
 
-        batch = self._batch(params, x, lengths, state, target, teacher_forcing, seed)
+        given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
+        batch = self._batch(params, x, lengths, state, target, teacher_forcing, seed, **given)
         batch.checkpoint = as_checkpoint(checkpoint)
         return forward(self, params, batch, seed)
+
+    def attention(self, params: Params, x, **given):
+        """Outputs, and the weights with which a decoder attends to each step of its source.
+
+        Parameters
+        ----------
+        params, x, **given
+            As of a call.
+
+        Returns
+        -------
+        y : ndarray, (batch, steps, outputs)
+        alpha : ndarray, (batch, steps, time)
+            Rows sum to 1 within the lengths of source and target, and are 0 beyond.
+
+        Raises
+        ------
+        InputError
+            The network does not attend.
+        """
+        from .writing import attention
+
+        return attention(self, params, x, given)
 
     def backward(self, params: Params, tape, dy=None, *, dstate=None):
         """Gradients by BPTT.
@@ -157,7 +201,8 @@ class Network(Description):
         Returns
         -------
         dx : ndarray, dict, list or None
-            As x came: (batch, time, features), one per input by name, one per sequence; None for tokens.
+            As x came: (batch, time, features), one per input by name, one per sequence; None for tokens and where
+            there is no input.
         dstate : dict of str to ndarray
             Gradient with respect to the initial state.
         grads : Params
@@ -167,15 +212,20 @@ class Network(Description):
 
         return backward(self, params, tape, dy, dstate)
 
-    def loss(self, params: Params, x, target, *, loss, lengths=None, state=None, reduction: str = "mean") -> float:
+    def loss(
+        self, params: Params, x, target, *, loss, lengths=None, state=None, reduction: str = "mean", mask=None,
+        reset=None, steps: int | None = None, target_lengths=None,
+    ) -> float:  # fmt: skip
         """The loss without its gradient (arguments as for `loss_and_grad`)."""
         from .objective import network_loss
 
-        return network_loss(self, params, x, target, loss, lengths, state, reduction)
+        given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
+        return network_loss(self, params, x, target, loss, lengths, state, reduction, **given)
 
     def loss_and_grad(
         self, params: Params, x, target, *, loss, lengths=None, state=None, reduction: str = "mean",
-        seed: int | None = None, teacher_forcing=None, checkpoint: int | str | None = None,
+        seed: int | None = None, teacher_forcing=None, checkpoint: int | str | None = None, mask=None, reset=None,
+        steps: int | None = None, target_lengths=None,
     ):  # fmt: skip
         """Value of a loss and its gradient with respect to the parameters.
 
@@ -194,6 +244,8 @@ class Network(Description):
             How often `target` is handed on in place of an output that is fed back (see `__call__`).
         checkpoint : int or "sqrt", optional
             Less memory for one more forward pass (see `forward`).
+        mask, reset, steps : optional
+            As of a call; a step that is masked counts in no loss.
 
         Returns
         -------
@@ -203,8 +255,9 @@ class Network(Description):
         from .objective import loss_grads_and_state
 
         return loss_grads_and_state(
-            self, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing, checkpoint
-        )[:2]
+            self, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing, checkpoint,
+            mask=mask, reset=reset, steps=steps, target_lengths=target_lengths,
+        )[:2]  # fmt: skip
 
     def jvp(self, params: Params, x, *, dparams=None, dx=None, dstate=None, lengths=None, state=None):
         """Outputs and their derivative along a direction, in one forward pass (forward mode).
@@ -296,19 +349,28 @@ class Network(Description):
 
         return Stream(self, params, batch, state)
 
-    def _batch(self, params: Params, x, lengths, state, target=None, teacher_forcing=None, seed=None) -> Batch:
+    def _batch(
+        self, params: Params, x, lengths, state, target=None, teacher_forcing=None, seed=None, *, mask=None, reset=None,
+        steps=None, target_lengths=None,
+    ) -> Batch:  # fmt: skip
         self.check_params(params)
-        batch = as_batch(self, params.dtype, x, lengths)
+        batch = batch_of(self, params.dtype, x, lengths, None if writes(self) else steps, state)
         batch.state = as_state(self, batch, state)
+        batch.segments = segments_of(batch, mask, reset)
+        set_writing(self, batch, target, target_lengths, steps)
+        if teacher_forcing is None and target is not None and writes(self):
+            teacher_forcing = "always"
+        if self.feed == "state":
+            batch.state = bridge(self, params, batch)
         if teacher_forcing is not None:
             from .teaching import lesson_of  # it stands above the network
 
             batch.lesson = lesson_of(self, batch, target, teacher_forcing, seed, params.dtype)
         return batch
 
-    def as_padded(self, x, lengths=None) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def as_padded(self, x, lengths=None, steps=None, state=None) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Checked inputs as float arrays (batch, time, features) by name, tokens one-hot; and the lengths."""
-        batch = as_batch(self, None, x, lengths)
+        batch = batch_of(self, None, x, lengths, steps, state)
         return batch.padded(self), batch.lengths
 
     def check_params(self, params) -> None:

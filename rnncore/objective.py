@@ -100,7 +100,7 @@ def value_and_gradient(loss: Bound, o: np.ndarray, target: np.ndarray, gradient:
 
 
 def second_derivative(loss: Bound, o: np.ndarray, do: np.ndarray, target: np.ndarray):
-    """Loss of every row (rows,), float64, its gradient, and the product of its Hessian with `do`, each (rows, outputs)."""
+    """Loss of every row (rows,), its gradient, and the product of its Hessian with `do`, each (rows, outputs)."""
     if loss.component.target == "class":
         target = _one_hot(target, o.shape[1], o.dtype)
     leaves = {("input", "o"): o, ("input", "do"): do, ("input", "target"): target}
@@ -117,7 +117,7 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
         Wrong shape or type, or a class outside the outputs.
     """
     outputs = net.outputs or net.features
-    one = net.mode == "many-to-one"
+    one = not net.per_step
     classes = loss.component.target == "class"
     several = isinstance(target, (list, tuple)) and not one and len(target) > 0
     if several and np.ndim(target[0]) == (1 if classes else 2):
@@ -130,8 +130,7 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
             kind = "class targets" if classes else "targets"
             raise InputError(f"{kind} of loss {loss.name!r} must have shape {want}, got {target.shape}")
         if not one:
-            inside = np.arange(batch.time) < batch.lengths[:, None]
-            target = target[inside]
+            target = target[batch.inside]
     if classes and not target.size:
         target = target.astype(np.int64)  # an empty list says nothing of its type
     if target.dtype.kind not in ("iu" if classes else "fiub") and target.size:
@@ -149,12 +148,15 @@ def _joined(target, batch, classes: bool, outputs: int) -> np.ndarray:
     if len(target) != batch.size:
         raise InputError(f"{len(target)} target sequences are given for {batch.size} input sequences")
     parts = []
+    inside = None if batch.segments is None else batch.inside
     steps = batch.counts if batch.form == "list" else np.full(batch.size, batch.time)
     for k, (part, n, m) in enumerate(zip(target, batch.lengths.tolist(), steps)):
         part = np.asarray(part)
         want = (n,) if classes else (n, outputs)
         if part.shape[:1] == (m,):  # as long as its input: what is past the length is not read
             part = part[:n]
+        if inside is not None and len(part) == n:
+            part, want = part[inside[k, :n]], (int(inside[k].sum()), *want[1:])
         if part.shape != want:
             raise InputError(f"targets of sequence {k} must have shape {want}, got {part.shape}")
         parts.append(part)
@@ -184,14 +186,14 @@ def _evaluated(loss, target, net, o, batch, gradient, dtype):
     return value_and_gradient(loss, o, target, gradient)
 
 
-def network_loss(net, params, x, target, loss, lengths, state, reduction) -> float:
+def network_loss(net, params, x, target, loss, lengths, state, reduction, **given) -> float:
     """The value alone (see `Network.loss`)."""
     from .execute import infer_rows
 
     check_reduction(reduction)
     bound = as_loss(loss)
-    batch = net._batch(params, x, lengths, state)
-    rows = target_rows(bound, target, net, batch)
+    batch = net._batch(params, x, lengths, state, target, **given)
+    rows = target_rows(bound, target, net, batch.out)
     o, _ = infer_rows(net, params, batch)
     each, _ = _evaluated(bound, rows, net, o, batch, False, params.dtype)
     return reduced(each, reduction)
@@ -199,7 +201,7 @@ def network_loss(net, params, x, target, loss, lengths, state, reduction) -> flo
 
 def loss_grads_and_state(
     net, params, x, target, loss, lengths=None, state=None, reduction="mean", seed=None, teacher_forcing=None,
-    checkpoint=None,
+    checkpoint=None, **given,
 ):  # fmt: skip
     """Value and gradient (see `Network.loss_and_grad`), and the final state."""
     from .execute import backward_rows, forward_rows
@@ -207,9 +209,9 @@ def loss_grads_and_state(
 
     check_reduction(reduction)
     bound = as_loss(loss)
-    batch = net._batch(params, x, lengths, state)
-    rows = target_rows(bound, target, net, batch)
-    ratio = ratio_of(teacher_forcing)
+    batch = net._batch(params, x, lengths, state, target, "never", **given)
+    rows = target_rows(bound, target, net, batch.out)
+    ratio = ratio_of("always" if teacher_forcing is None and batch.writing is not None else teacher_forcing)
     if ratio:
         true = _one_hot(rows, fed_back(net)[2], params.dtype) if bound.component.target == "class" else rows
         batch.lesson = lesson(net, batch, true, ratio, seed, params.dtype)

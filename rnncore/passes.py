@@ -12,7 +12,7 @@ from .cpu.checkpoint import checkpointed_forward
 from .cpu.layout import Layout, Rows, Sources, layout_of
 from .cpu.run import LoopTape, loop_backward, loop_forward, prepare
 from .errors import InputError
-from .inputs import Batch, Tokens
+from .inputs import Batch
 from .kept import Kept
 from .params import Params
 from .translation import translate, translate_back
@@ -64,7 +64,7 @@ class Pass:
         self.final: dict[str, np.ndarray] = {}
         self.dstate: dict[str, np.ndarray] = {}
         self.total = int(self.lengths.sum())
-        self.tokens = [batch.arrays["x"]] if isinstance(net.inputs, Tokens) else []
+        self.tokens = [x for name, x in batch.arrays.items() if name == "x" and x.dtype.kind == "i"]
         self.sources: Sources | None = None  # what the steps of a decoder see whole
         self.extras: dict[str, np.ndarray] = {}  # where their further outputs go
         self.dsources: dict[str, np.ndarray] = {}

@@ -29,7 +29,7 @@ def network_jvp(net, params, x, dparams, dx, dstate, lengths, state):
     directed = Directed(net, params, dparams, frozenset(moved))
     both = _start(net, directed, batch, dstart, dparams)
     pass_ = DualPass(directed, directed.batch(batch, moved, both), training=False)
-    one = net.mode == "many-to-one"
+    one = not net.per_step
     rows, _ = pass_.run_all(one)
     o, do = _readout(net, params, dparams, rows)
     y, dy = (v if one else _padded(v, batch) for v in (o, do))
@@ -47,7 +47,7 @@ def network_hvp(net, params, x, target, direction, loss, lengths, state, reducti
     rows = target_rows(bound, target, net, batch)
     directed = Directed(net, params, direction, frozenset())
     pass_ = DualPass(directed, directed.batch(batch, {}, _start(net, directed, batch, {}, direction)), training=True)
-    one = net.mode == "many-to-one"
+    one = not net.per_step
     read, node = pass_.run_all(one)
     try:
         o, do = _readout(net, params, direction, read)

@@ -11,6 +11,7 @@ from ..combine.blocks import Block, Chain, Join, Loop, Reverse
 from ..combine.translate import Translate
 from ..lang.dims import POSITION
 from ..plan.adjoint import adjoint_of
+from ..plan.ending import ending_of
 from .interpreter import evaluate
 from .translation import Written, translate, translate_backward
 
@@ -30,8 +31,9 @@ def reversed_within(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 class Run:
     """One pass over one batch: parameters, lengths, initial states; keeps every step for the way back."""
 
-    def __init__(self, params: Mapping[str, np.ndarray], lengths: np.ndarray, state: Arrays, writing=None):
+    def __init__(self, params: Mapping[str, np.ndarray], lengths: np.ndarray, state: Arrays, writing=None, steps=None):
         self.params, self.lengths, self.state, self.writing = params, lengths, state, writing
+        self.steps = steps
         self.final: Arrays = {}
         self.grads: Arrays = {}
         self.dstate: Arrays = {}
@@ -83,12 +85,17 @@ class Run:
         leaves |= {("source", n): self.sources[n][:, :longest] for n in step.sources}
         leaves["position", "count"] = self.source_lengths
         leaves["position", "index"] = np.broadcast_to(np.arange(longest), (len(self.lengths), longest))
-        batch, time = len(self.lengths), next(iter(xs.values())).shape[1] if time is None else time
+        batch = len(self.lengths)
+        if time is None:  # what reads no input takes as many steps as it is told
+            time = next(iter(xs.values())).shape[1] if xs else self.steps
         kept, ys = [], []
         kind = np.result_type(*state.values(), *xs.values())
         last = np.zeros((batch, numbers[step.output.shape[0]]), kind)
+        first, ending = leaves | {("state", s): v for s, v in state.items()}, ending_of(step)
         if not step.separate_output:
             last = state[step.output_state]
+        elif ending is not None:
+            last = evaluate(ending.roots, first, numbers)["y"]
         for t in range(time):
             now = leaves | {("input", n): xs[n][:, t] for n in step.inputs}
             now |= {("state", s): v for s, v in state.items()}
@@ -102,7 +109,7 @@ class Run:
         self.final |= {prefix + s: v for s, v in state.items()}
         features = numbers[step.output.shape[0]]
         y = np.stack(ys, 1) if ys else np.zeros((batch, 0, features), last.dtype)
-        return y, last, (step, numbers, kept)
+        return y, last, (step, numbers, kept, first)
 
     # backward
     def backward(self, block: Block, prefix: str, dy, dlast, tape, dfinal: Arrays) -> Arrays:
@@ -148,13 +155,15 @@ class Run:
         return total
 
     def loop_backward(self, prefix, dy, dlast, tape, dfinal):
-        step, numbers, kept = tape
+        step, numbers, kept, first = tape
         adjoint = adjoint_of(step)
         batch, time = len(self.lengths), len(kept)
         carry = {s: np.array(dfinal[prefix + s]) for s in step.states}
         if not step.separate_output:
             carry[step.output_state] = carry[step.output_state] + dlast
         sums: Arrays = {}
+        if ending_of(step) is not None:
+            self._nought_backward(step, numbers, first, dlast, carry, sums)
         dxs = {n: np.zeros((batch, time, numbers[step.dims[n]]), dy.dtype) for n in step.inputs}
         for t in reversed(range(time)):
             active = t < self.lengths
@@ -181,6 +190,15 @@ class Run:
         self.dstate |= {prefix + s: v for s, v in carry.items()}
         self._parameters(prefix, step, numbers, adjoint, sums)
         return dxs
+
+    def _nought_backward(self, step, numbers, first, dlast, carry, sums):
+        """What the outputs of sequences of length 0 leave to their states and to the parameters."""
+        seed = np.where((self.lengths == 0)[:, None], dlast, 0)
+        for key, v in evaluate(ending_of(step).reverse, first | {("out", "y"): seed}, numbers).items():
+            if key.startswith("p."):
+                sums[key[2:]] = v.sum(0)
+            else:
+                carry[key[2:]] = carry[key[2:]] + v
 
     def _parameters(self, prefix, step, numbers, adjoint, sums):
         leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
@@ -210,16 +228,19 @@ def _spread_last(dlast, lengths, time):
     return out
 
 
-def _prepare(net, params, x, lengths, state):
+def _prepare(net, params, x, lengths, state, steps):
     """Inputs as float64 or complex128 arrays (tokens one-hot), lengths and initial states."""
-    xs, lengths = net.as_padded(x, lengths)
+    xs, lengths = net.as_padded(x, lengths, steps, state)
     given = [*params.values(), *xs.values(), *(state or {}).values()]
     kind = complex if any(np.iscomplexobj(a) for a in given) else float
     xs = {k: np.where(_mask(lengths, v), v, 0).astype(kind) for k, v in xs.items()}
     start = {}
+    vector = np.eye(net.sizes["x"])[np.asarray(x)] if net.feed == "state" and np.ndim(x) == 1 else x
     for path, shape in net.state_shapes.items():
         if state is not None and path in state:
             start[path] = np.asarray(state[path]).astype(kind)
+        elif net.feed == "state":
+            start[path] = vector @ params[f"bridge.W_{path}"].T + params[f"bridge.b_{path}"]
         else:
             learned = params[path + "0"] if path + "0" in params else np.zeros(shape)
             start[path] = np.broadcast_to(learned, (len(lengths), *shape)).astype(kind)
@@ -230,7 +251,8 @@ def _mask(lengths, x):
     return (np.arange(x.shape[1]) < lengths[:, None])[:, :, None]
 
 
-def run(net, params: Mapping[str, np.ndarray], x, *, lengths=None, state=None, written: Written | None = None):
+def run(net, params: Mapping[str, np.ndarray], x, *, lengths=None, state=None, written: Written | None = None,
+        steps: int | None = None):  # fmt: skip
     """The network's output and final state.
 
     Parameters
@@ -248,18 +270,18 @@ def run(net, params: Mapping[str, np.ndarray], x, *, lengths=None, state=None, w
         (batch, time, features) or, many-to-one, (batch, features).
     state : dict of str to ndarray
     """
-    xs, lengths, start = _prepare(net, params, x, lengths, state)
-    pass_ = Run(params, lengths, start, written)
-    y, last, _ = pass_.forward(net.block, "", xs, net.sizes)
+    xs, lengths, start = _prepare(net, params, x, lengths, state, steps)
+    pass_ = Run(params, lengths, start, written, steps)
+    y, last, _ = pass_.forward(net.block, "", xs, net.fed)
     return _readout(net, params, y, last, lengths), pass_.final
 
 
 def _readout(net, params, y, last, lengths):
-    out = last if net.mode == "many-to-one" else y
+    out = y if net.per_step else last
     if net.outputs is None:
         return out
     o = out @ params["readout.V"].T + params["readout.c"]
-    return o if net.mode == "many-to-one" else np.where(_mask(lengths, o), o, 0)
+    return np.where(_mask(lengths, o), o, 0) if net.per_step else o
 
 
 def gradients(net, params: Mapping[str, np.ndarray], x, dy, *, lengths=None, state=None, dstate=None, written=None):
@@ -272,10 +294,10 @@ def gradients(net, params: Mapping[str, np.ndarray], x, dy, *, lengths=None, sta
     dstate : dict of str to ndarray
     grads : dict of str to ndarray
     """
-    xs, lengths, start = _prepare(net, params, x, lengths, state)
+    xs, lengths, start = _prepare(net, params, x, lengths, state, None)
     pass_ = Run(params, lengths, start, written)
-    y, last, tape = pass_.forward(net.block, "", xs, net.sizes)
-    one = net.mode == "many-to-one"
+    y, last, tape = pass_.forward(net.block, "", xs, net.fed)
+    one = not net.per_step
     dy = np.asarray(dy, dtype=float)
     if not one:
         dy = np.where(_mask(lengths if written is None else written.lengths, dy), dy, 0)

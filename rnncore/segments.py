@@ -1,0 +1,150 @@
+"""Masks and resets: the steps that count, cut into episodes that are sequences of their own for the loops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .errors import InputError
+from .inputs import Batch, as_array
+
+__all__ = ["Segments", "segments_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """Where the steps and states of a batch are in a batch of its episodes, without the masked steps.
+
+    Attributes
+    ----------
+    rows, steps : ndarray, (n,) int
+        Row of each step that counts in the inputs, and in (batch * time) outputs; sequence by sequence.
+    owner, lengths : ndarray, (segments,) int
+        Sequence that an episode is a part of, and its steps that count.
+    first : ndarray, (segments,) bool
+        Whether it starts from the state before the whole sequence.
+    last : ndarray, (batch,) int
+        The last episode of each sequence.
+    """
+
+    rows: np.ndarray
+    steps: np.ndarray
+    owner: np.ndarray
+    lengths: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+    # forward
+    def batch(self, whole: Batch, initial: Mapping[str, np.ndarray]) -> Batch:
+        """Every episode as a sequence; `initial` gives learned initial states by ``<path>0``."""
+        inner = replace(
+            whole, arrays=self._taken(whole.arrays), base=np.cumsum(self.lengths) - self.lengths, lengths=self.lengths,
+            time=int(self.lengths.max(initial=0)), form="list", full=False, counts=self.lengths, segments=None,
+            cut=True,
+        )  # fmt: skip
+        if whole.lesson is not None:
+            inner.lesson = replace(whole.lesson, arrays=self._taken(whole.lesson.arrays))
+        if whole.state is not None:
+            inner.state = {
+                path: v[self.owner] if path in whole.bridged else self._started(v, initial.get(path + "0"))
+                for path, v in whole.state.items()
+            }
+        return inner
+
+    def _taken(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: np.ascontiguousarray(a[self.rows]) for name, a in arrays.items()}
+
+    def _started(self, given: np.ndarray, learned: np.ndarray | None) -> np.ndarray:
+        start = np.where(self.first[:, None], given[self.owner], 0 if learned is None else learned)
+        return start.astype(given.dtype if learned is None else learned.dtype)
+
+    def ends(self, values: np.ndarray) -> np.ndarray:
+        """What each sequence's last episode gave."""
+        return values[self.last]
+
+    def spread(self, rows: np.ndarray, batch: Batch) -> np.ndarray:
+        """Rows of the steps that count as (batch, time, features), zero elsewhere."""
+        y = np.zeros((batch.size, batch.time, rows.shape[1]), rows.dtype)
+        y.reshape(-1, rows.shape[1])[self.steps] = rows
+        return y
+
+    # backward
+    def ends_back(self, d: np.ndarray) -> np.ndarray:
+        """Adjoint of what every episode gave, from that of `ends`."""
+        full = np.zeros((len(self.lengths), d.shape[1]), d.dtype)
+        full[self.last] = d
+        return full
+
+    def inputs_back(self, d: np.ndarray, count: int) -> np.ndarray:
+        """Adjoint of the `count` rows of an input."""
+        full = np.zeros((count, d.shape[1]), d.dtype)
+        full[self.rows] = d
+        return full
+
+    def starts_back(self, d: np.ndarray, bridged: bool) -> np.ndarray:
+        """Adjoint of the state before each sequence, which a bridge gives to all its episodes, else to the first."""
+        full = np.zeros((len(self.last), d.shape[1]), d.dtype)
+        chosen = np.full(len(d), True) if bridged else self.first
+        np.add.at(full, self.owner[chosen], d[chosen])
+        return full
+
+
+def segments_of(batch: Batch, mask, reset) -> Segments | None:
+    """The episodes of a batch; None without mask and reset.
+
+    Parameters
+    ----------
+    mask : array_like of bool or 0/1, (batch, time), or None
+        0: the step is left out, the state held.
+    reset : array_like of bool or 0/1, (batch, time), or None
+        1: an episode starts at this step.
+
+    Raises
+    ------
+    InputError
+        Wrong shape, type or value.
+    """
+    if mask is None and reset is None:
+        return None
+    within = np.arange(batch.time) < batch.lengths[:, None]
+    counted = within if mask is None else within & _flags(mask, batch, "mask")
+    starts = np.zeros_like(within) if reset is None else within & _flags(reset, batch, "reset")
+    episodes = starts.sum(1) + 1
+    offset = np.cumsum(episodes) - episodes
+    sequence, step = np.nonzero(counted)
+    found = offset[sequence] + np.cumsum(starts, 1)[sequence, step]
+    lengths = np.bincount(found, minlength=int(episodes.sum()))
+    owner = np.repeat(np.arange(batch.size), episodes)
+    is_last = np.zeros(len(owner), bool)
+    is_last[offset + episodes - 1] = True
+    kept = (lengths > 0) | is_last  # an empty episode shows only in the final state
+    first = np.zeros(len(owner), bool)
+    first[offset] = True
+    return Segments(
+        batch.base[sequence] + step, sequence * batch.time + step, owner[kept], lengths[kept].astype(np.int64),
+        first[kept], np.flatnonzero(is_last[kept]),
+    )  # fmt: skip
+
+
+def _flags(value, batch: Batch, what: str) -> np.ndarray:
+    """(batch, time) booleans."""
+    shape = (batch.size, batch.time)
+    rows = isinstance(value, (list, tuple)) and len(value) == batch.size and batch.form == "list"
+    if rows and all(np.shape(v) == (n,) for v, n in zip(value, batch.counts)):
+        parts = [np.asarray(v) for v in value]
+        kind = np.result_type(*parts) if parts else np.dtype(bool)
+        array = np.zeros(shape, kind)
+        for k, part in enumerate(parts):
+            array[k, : len(part)] = part
+    else:
+        array = as_array(value, what)
+    if array.shape != shape:
+        raise InputError(f"{what} must have shape (batch, time) = {shape}, got {array.shape}")
+    if array.size and array.dtype.kind not in "biu":
+        raise InputError(f"{what} must be booleans or integers 0 and 1, got {array.dtype}")
+    bad = array[(array != 0) & (array != 1)]
+    if bad.size:
+        raise InputError(f"{what} must be 0 or 1 at each step, got {bad[0]}")
+    return array.astype(bool)

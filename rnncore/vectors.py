@@ -1,0 +1,169 @@
+"""Inputs that are no sequences: one vector a sequence, or none at all."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError
+from .inputs import Batch, Tokens, as_array, as_batch, as_lengths, as_numbers, by_name
+
+if TYPE_CHECKING:
+    from .network import Network
+    from .params import Params
+
+__all__ = ["batch_of", "bridge", "bridge_back", "bridge_parameters", "spread_back"]
+
+
+def batch_of(net: Network, dtype, x, lengths, steps=None, state=None) -> Batch:
+    """Check what is given for the inputs, of sequences or not, and lay it out.
+
+    Raises
+    ------
+    InputError
+        Anything does not fit the network (see `as_batch`).
+    """
+    count = _steps(net, steps)
+    if net.inputs is None:
+        if x is not None:
+            raise InputError(f"this network has no inputs, so x must be None, got {type(x).__name__}")
+        return _without_inputs(_batch_size(state, lengths), count, lengths)
+    if not net.reads_vectors:
+        return as_batch(net, dtype, x, lengths)
+    vectors = _vectors(net, by_name(net, x), complex_too=dtype is None)
+    if net.feed == "state":
+        batch = _without_inputs(len(vectors["x"]), count, lengths)
+        batch.vector = vectors["x"]
+    else:
+        batch = as_batch(net, dtype, _spread(net, vectors, count), lengths)
+    batch.single = not isinstance(x, Mapping)
+    return batch
+
+
+def _batch_size(state, lengths) -> int:
+    """Of a network without inputs: that of the state, else of the lengths, else 1."""
+    first = next(iter(state.values()), None) if isinstance(state, Mapping) else None
+    for what, value in (("state", first), ("lengths", lengths)):
+        if value is not None:
+            shape = as_array(value, what).shape
+            return shape[0] if shape else 1
+    return 1
+
+
+def _without_inputs(size: int, time: int, lengths) -> Batch:
+    full = lengths is None
+    counts = np.full(size, time, np.int64) if full else as_lengths(lengths, size, time, of="y")
+    return Batch({}, np.arange(size, dtype=np.int64) * time, counts, time, "padded", full)
+
+
+def _steps(net: Network, steps) -> int:
+    """The number of steps of a call.
+
+    Raises
+    ------
+    InputError
+        It is missing, negative or no integer, or `x` says it already.
+    """
+    if not net.counts_steps:
+        if steps is not None:
+            raise InputError(f"steps={steps!r} is for networks without inputs and one-to-many; here x has the steps")
+        return 1
+    if steps is None:
+        kind = "without inputs" if net.inputs is None else "one-to-many"
+        raise InputError(f"a network {kind} needs the number of steps: give steps=")
+    try:
+        number = -1 if isinstance(steps, (bool, np.bool_)) else operator.index(steps)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InputError(f"steps must be an integer of at least 0, got {steps!r}")
+    return number
+
+
+def _vectors(net: Network, given: Mapping[str, Any], complex_too: bool) -> dict[str, np.ndarray]:
+    """Inputs of one vector (or token) a sequence, checked.
+
+    Raises
+    ------
+    InputError
+        Wrong shape or type; different numbers of sequences; a token out of range.
+    """
+    checked: dict[str, np.ndarray] = {}
+    for name, value in given.items():
+        tokens = isinstance(net.inputs, Tokens) and name == "x"
+        array = as_numbers(value, f"input {name!r}", tokens, complex_too)
+        features = net.sizes[name]
+        want = "(batch,)" if tokens else f"(batch, {features})"
+        if array.ndim != (1 if tokens else 2) or (not tokens and array.shape[1] != features):
+            raise InputError(f"input {name!r} of a {net.mode} network must have shape {want}, got {array.shape}")
+        if checked and len(array) != len(next(iter(checked.values()))):
+            other = next(iter(checked))
+            raise InputError(f"input {name!r} has {len(array)} sequences, input {other!r} has {len(checked[other])}")
+        if tokens and array.size and (array.min() < 0 or array.max() >= features):
+            bad = array[(array < 0) | (array >= features)][0]
+            raise InputError(f"tokens must lie in 0..{features - 1}, got {bad}")
+        checked[name] = array
+    return checked
+
+
+def _spread(net: Network, vectors: Mapping[str, np.ndarray], steps: int) -> dict[str, np.ndarray]:
+    """Vectors as sequences of `steps` steps, as the network's `feed` says."""
+    if net.feed != "first":
+        return {name: np.repeat(v[:, None], steps, 1) for name, v in vectors.items()}
+    spread = {}
+    for name, v in vectors.items():
+        if isinstance(net.inputs, Tokens):  # no token is zero
+            v = np.eye(net.inputs.size)[v]
+        spread[name] = np.zeros((len(v), steps, v.shape[1]), v.dtype)
+        spread[name][:, :1] = v[:, None]
+    return spread
+
+
+def spread_back(net: Network, d: np.ndarray) -> np.ndarray:
+    """Adjoint (batch, features) of a vector, from that of its sequence (batch, steps, features)."""
+    return (d[:, :1] if net.feed == "first" else d).sum(1)
+
+
+# a vector as the initial state
+def bridge_parameters(net: Network):
+    """(path, shape, role, start, the author's line) of the maps from the vector to each state."""
+    for path, (size,) in net.state_shapes.items():
+        yield f"bridge.W_{path}", (size, net.sizes["x"]), "input", None, None
+        yield f"bridge.b_{path}", (size,), "bias", 0.0, None
+
+
+def bridge(net: Network, params: Params, batch: Batch) -> dict[str, np.ndarray]:
+    """Initial states by name: s_0 = W x + b, and what the caller gives in place of it."""
+    from .cpu.dense import affine
+
+    given = batch.state or {}
+    made = {}
+    for path in net.state_shapes:
+        if path not in given:
+            made[path] = affine(_vector(net, params, batch), params[f"bridge.W_{path}"], params[f"bridge.b_{path}"])
+    batch.bridged = tuple(made)
+    return {**given, **made}
+
+
+def bridge_back(net: Network, params: Params, batch: Batch, dstate: Mapping[str, np.ndarray], grads: Params):
+    """Adjoint of the vector, from those of the initial states; adds to the gradients of the maps."""
+    from .cpu.dense import affine_backward
+
+    x = _vector(net, params, batch)
+    dx = np.zeros_like(x)
+    for path in batch.bridged:
+        names = f"bridge.W_{path}", f"bridge.b_{path}"
+        d = np.ascontiguousarray(dstate[path], params.dtype)
+        dx += affine_backward(d, x, params[names[0]], *(grads[n] for n in names))
+    return dx
+
+
+def _vector(net: Network, params: Params, batch: Batch) -> np.ndarray:
+    assert batch.vector is not None
+    x = batch.vector
+    if isinstance(net.inputs, Tokens):
+        x = np.eye(net.inputs.size, dtype=params.dtype)[x]
+    return np.ascontiguousarray(x, params.dtype)
