@@ -14,6 +14,7 @@ from .cpu.run import LoopTape, loop_backward, loop_forward, prepare
 from .errors import InputError
 from .inputs import Batch
 from .kept import Kept
+from .nought import nought_of
 from .params import Params
 from .translation import translate, translate_back
 
@@ -127,14 +128,17 @@ class Pass:
         if not packed:
             prepared.weights.release()
         self.final |= {prefix + s: v for s, v in final.items()}
-        end = None
+        end = nought = None
         if last:
             end = final[step.output_state].copy()  # what the caller gets as state and as output is not one memory
             if step.separate_output:
                 end = _last_rows(out, self.lengths, numbers[step.output.shape[0]])
+                nought = nought_of(layer, numbers, self.lengths, final)
+                if nought is not None:
+                    end[nought.at] = nought.ends({p.name: self.params[prefix + p.name] for p in step.params})
         if tape is None:
             return end, None
-        return end, Kept(block, [tape], {"prefix": prefix, "separate": step.separate_output})
+        return end, Kept(block, [tape], {"prefix": prefix, "separate": step.separate_output, "nought": nought})
 
     def _join(self, block: Join, prefix, xs, rows, sizes, out, last):
         kept, ends, column = Kept(block), [], 0
@@ -220,10 +224,12 @@ class Pass:
         if dlast is not None and not kept.extra["separate"]:
             first = step.output_state
             final[first] = final[first] + dlast if first in final else dlast
-        elif dlast is not None:
-            dy = self._with_last(dy, dlast, tape)
         view = {p.name: self.params[prefix + p.name] for p in step.params}
         mine = {p.name: grads[prefix + p.name] for p in step.params}
+        if dlast is not None and kept.extra["separate"]:
+            dy = self._with_last(dy, dlast, tape)
+            if kept.extra["nought"] is not None:
+                kept.extra["nought"].back(view, dlast, final, mine)
         names = tuple(n for n in want if n in step.inputs)
         dxs, dstate = loop_backward(tape, view, None if dy is None else dy[:2], final, names, mine, self.dsources)
         self.dstate |= {prefix + s: v for s, v in dstate.items()}

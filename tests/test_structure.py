@@ -22,7 +22,7 @@ RANKS = [
     {"reference"},
     {"cpu"},
     {"hookspecs", "entries", "discovery", "registry", "params", "inputs", "initialize", "objective", "explanation",
-     "describe", "description", "network", "execute", "passes", "bound", "teaching",
+     "describe", "description", "network", "execute", "passes", "bound", "teaching", "nought",
      "dual", "kept", "segments", "tangent", "translation", "vectors", "writing"},
     {"data", "testing"},
     {"train"},

@@ -184,3 +184,23 @@ def test_a_state_may_be_called_y_in_a_cell_of_ones_own():
 def test_an_error_says_what_was_got():
     with pytest.raises(InputError, match="no option 'output'"):
         rn.topologies.jordan(rn.cells.gru(4), output=3)
+
+
+def test_a_sequence_of_length_0_ends_in_the_readout_of_its_initial_state():
+    net = rn.Network(rn.topologies.jordan(rn.cells.vanilla(5), outputs=3), inputs=2, mode="many-to-one")
+    params, x, state = numbers(net)
+    y, final, tape = net.forward(params, x, lengths=LENGTHS, state=state)
+    close("last output", y, final["h"] @ params["readout.V"].T + params["readout.c"], 1e-13)
+    assert y[2].any() and np.array_equal(final["h"][2], state["h"][2])
+    dy = np.random.default_rng(0).standard_normal(y.shape)
+    dstate = net.backward(params, tape, dy)[1]
+    close("initial h", dstate["h"][2], dy[2] @ params["readout.V"], 1e-13)
+    for arranged in (net.layer, rn.topologies.bidirectional(net.layer), rn.topologies.deep(net.layer, net.layer)):
+        end = rn.Network(arranged, inputs=2, mode="many-to-one", initial_state="learned")
+        check_kernel(end)
+        check_gradients(end)
+    nothing, _, tape = net.forward(params, x[:, :0], state=state)
+    close("no steps", nothing, state["h"] @ params["readout.V"].T + params["readout.c"], 1e-13)
+    grads = net.backward(params, tape, dy)[2]
+    close("V", grads["readout.V"], dy.T @ state["h"], 1e-13)
+    close("c", grads["readout.c"], dy.sum(0), 1e-13)
