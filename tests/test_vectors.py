@@ -1,0 +1,249 @@
+"""Networks without inputs, and those that read a vector in place of a sequence."""
+
+import pickle
+
+import numpy as np
+import pytest
+import stress
+
+import rnncore as rn
+from rnncore import reference
+from rnncore.errors import InputError
+from rnncore.lang import cell, sigmoid, tanh
+from rnncore.testing import close, same_bits
+
+
+@cell
+def orbit(w, h, c):
+    """Two states and no input."""
+    c = c + 0.3 * tanh(w.c(h))
+    return sigmoid(w.h(h)) * c, c
+
+
+ALONE = {
+    "plain": rn.Network(orbit(4)),
+    "learned, readout": rn.Network(orbit(4), outputs=2, initial_state="learned"),
+    "many to one": rn.Network(stress.both_ways(orbit(3)), outputs=2, mode="many-to-one"),
+    "stacked": rn.Network(stress.stacked(orbit(3), stress.both_ways(stress.gated(2)))),
+}
+MANY = {"mode": "one-to-many", "outputs": 2}
+VECTORS = {
+    "every": rn.Network(stress.stacked(stress.both_ways(stress.gated(3)), stress.memory(4)), inputs=3, **MANY),
+    "first": rn.Network(stress.memory(4), inputs=3, mode="one-to-many", feed="first", initial_state="learned"),
+    "tokens, every": rn.Network(stress.memory(4), inputs=rn.Tokens(5), **MANY),
+    "tokens, first": rn.Network(stress.both_ways(stress.gated(3)), inputs=rn.Tokens(5), feed="first", **MANY),
+    "state": rn.Network(stress.stacked(orbit(4), stress.gated(3)), inputs=3, feed="state", **MANY),
+    "tokens, state": rn.Network(orbit(4), inputs=rn.Tokens(5), feed="state", mode="one-to-many"),
+}
+rng = np.random.default_rng(0)
+
+
+def example(net, batch=3):
+    params = net.init(seed=1, dtype="float64")
+    params.flat[:] += 0.1 * rng.standard_normal(params.flat.size)
+    x = rng.standard_normal((batch, 3))
+    return params, rng.integers(0, 5, batch) if isinstance(net.inputs, rn.Tokens) else x
+
+
+def check_against_complex_step(net, params, x, state, **given):
+    """Outputs against the reference interpreter, every gradient against its complex step."""
+    y, final, tape = net.forward(params, x, state=state, **given)
+    want, want_final = reference.run(net, params, x, state=state, **given)
+    close("output", y, want, 1e-12)
+    for path in final:
+        close(path, final[path], want_final[path], 1e-12)
+    same_bits("inference", net(params, x, state=state, **given), (y, final))
+    same_bits("bound", net.bind(params)(x, state=state, **given), (y, final))
+    dy, dfinal = rng.standard_normal(y.shape), {k: rng.standard_normal(v.shape) for k, v in final.items()}
+    if net.per_step and "lengths" in given:
+        dy[np.arange(y.shape[1]) >= np.array(given["lengths"])[:, None]] = 0
+    dx, dstate, grads = net.backward(params, tape, dy, dstate=dfinal)
+
+    def along(params, x, state):
+        out, end = reference.run(net, params, x, state=state, **given)
+        return ((out * dy).sum() + sum((end[k] * dfinal[k]).sum() for k in end)).imag / 1e-30
+
+    for path, value in params.items():
+        d = rng.standard_normal(value.shape)
+        moved = along({**params, path: value + 1e-30j * d}, x, state)
+        assert abs(moved - (grads[path] * d).sum()) < 1e-9 * max(1, np.abs(grads[path] * d).sum()), path
+    for path, value in (state or {}).items():
+        d = rng.standard_normal(value.shape)
+        moved = along(params, x, {**state, path: value + 1e-30j * d})
+        assert abs(moved - (dstate[path] * d).sum()) < 1e-9 * max(1, np.abs(dstate[path] * d).sum()), path
+    if dx is not None:
+        d = rng.standard_normal(x.shape)
+        assert dx.shape == x.shape
+        assert abs(along(params, x + 1e-30j * d, state) - (dx * d).sum()) <= 1e-9 * np.abs(dx * d).sum()
+
+
+@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("given", [{"steps": 5}, {"steps": 6, "lengths": [6, 0, 4]}, {"steps": 0}])
+def test_a_network_without_inputs(name, given):
+    net = ALONE[name]
+    params, _ = example(net)
+    state = {k: rng.uniform(0.1, 0.9, (3, *s)) for k, s in net.state_shapes.items()}
+    check_against_complex_step(net, params, None, state, **given)
+
+
+def test_the_batch_is_that_of_the_state_of_the_lengths_or_one():
+    net = ALONE["plain"]
+    params, _ = example(net)
+    assert net(params, steps=4)[0].shape == (1, 4, 4)
+    assert net(params, None, steps=4, lengths=[1, 4])[0].shape == (2, 4, 4)
+    start = {"h": np.full((3, 4), 0.5)}
+    y, final = net(params, steps=4, state=start)
+    assert y.shape == (3, 4, 4)
+    stream = net.stream(params, batch=3, state=start)
+    close("stream", np.stack([stream.step() for _ in range(4)], 1), y, 1e-12)
+    y0, middle = net(params, steps=1, state=start)
+    y1, end = net(params, steps=3, state=middle)
+    close("chunks", np.concatenate([y0, y1], 1), y, 1e-12)
+    close("final", end["h"], final["h"], 1e-12)
+
+
+def test_masks_and_resets_without_inputs():
+    net = ALONE["learned, readout"]
+    params, _ = example(net)
+    mask, reset = np.ones((2, 6), bool), np.zeros((2, 6), bool)
+    mask[:, 1], reset[1, 3] = False, True
+    y, final = net(params, steps=6, lengths=[6, 6], mask=mask, reset=reset)
+    whole, _ = net(params, steps=5)
+    close("masked", y[0, [0, 2, 3, 4, 5]], whole[0], 1e-12)
+    close("episodes", y[1, 3:], whole[0, :3], 1e-12)
+    assert not y[:, 1].any()
+
+
+@pytest.mark.parametrize("name", VECTORS)
+@pytest.mark.parametrize("given", [{"steps": 4}, {"steps": 5, "lengths": [2, 5, 0]}, {"steps": 0}])
+def test_one_to_many(name, given):
+    net = VECTORS[name]
+    params, x = example(net)
+    check_against_complex_step(net, params, x, None, **given)
+    path, shape = next(iter(net.state_shapes.items()))
+    check_against_complex_step(net, params, x, {path: rng.uniform(0.1, 0.9, (3, *shape))}, **given)
+
+
+@pytest.mark.parametrize("feed", ["every", "first"])
+def test_one_to_many_is_many_to_many_of_the_vector_spread(feed):
+    layer = stress.memory(4)
+    net = rn.Network(layer, inputs=3, mode="one-to-many", feed=feed)
+    params, x = example(net)
+    spread = np.repeat(x[:, None], 5, 1)
+    if feed == "first":
+        spread[:, 1:] = 0
+    same_bits("output", net(params, x, steps=5), rn.Network(layer, inputs=3)(params, spread))
+
+
+def test_the_vector_as_the_initial_state():
+    net = VECTORS["tokens, state"]
+    params, x = example(net)
+    assert net.shapes["bridge.W_h"] == (4, 5) and net.shapes["bridge.b_c"] == (4,)
+    start = {s: params[f"bridge.W_{s}"][:, x].T + params[f"bridge.b_{s}"] for s in ("h", "c")}
+    y, _ = net(params, x, steps=4)
+    alone = ALONE["plain"].init(dtype="float64")
+    for path in alone:
+        alone[path] = params[path]
+    close("output", y, ALONE["plain"](alone, steps=4, state=start)[0], 1e-12)
+
+
+def test_a_reset_goes_back_to_the_state_that_the_vector_makes():
+    net = VECTORS["state"]
+    params, x = example(net)
+    reset = np.zeros((3, 6), int)
+    reset[:, 2] = 1
+    y, _, tape = net.forward(params, x, steps=6, reset=reset)
+    first, _, tape1 = net.forward(params, x, steps=2)
+    second, _, tape2 = net.forward(params, x, steps=4)
+    close("output", y, np.concatenate([first, second], 1), 1e-12)
+    dy = rng.standard_normal(y.shape)
+    dx, _, grads = net.backward(params, tape, dy)
+    parts = [net.backward(params, t, d) for t, d in ((tape1, dy[:, :2]), (tape2, dy[:, 2:]))]
+    close("dx", dx, parts[0][0] + parts[1][0], 1e-12)
+    close("gradients", grads.flat, parts[0][2].flat + parts[1][2].flat, 1e-12)
+
+
+@pytest.mark.parametrize("inputs", [3, rn.Tokens(5)])
+def test_one_to_one_is_a_single_step(inputs):
+    layer = stress.both_ways(stress.gated(3))
+    net = rn.Network(layer, inputs=inputs, outputs=2, mode="one-to-one", initial_state="learned")
+    params, x = example(net)
+    y, final = net(params, x)
+    assert y.shape == (3, 2)
+    same_bits("step", (y[:, None], final),
+              rn.Network(layer, inputs, 2, initial_state="learned")(params, x[:, None]))  # fmt: skip
+    check_against_complex_step(net, params, x, None)
+    classes = np.array([0, 1, 1])
+    value, grads = net.loss_and_grad(params, x, classes, loss=stress.entropy)
+    assert value == net.loss(params, x, classes, loss=stress.entropy) and grads.flat.any()
+
+
+def test_one_to_one_by_name_and_in_a_stream():
+    net = rn.Network(stress.elapsed(3), inputs={"x": 2, "dt": 1}, mode="one-to-one")
+    params, x = net.init(dtype="float64"), {"x": rng.standard_normal((2, 2)), "dt": rng.random((2, 1))}
+    y, _, tape = net.forward(params, x)
+    dx, _, _ = net.backward(params, tape, np.ones(y.shape))
+    assert {k: v.shape for k, v in dx.items()} == {"x": (2, 2), "dt": (2, 1)}
+    same_bits("stream", net.stream(params, batch=2).step(x), y)
+
+
+@pytest.mark.parametrize("name", [*ALONE, *VECTORS])
+def test_losses_and_descriptions(name):
+    net = {**ALONE, **VECTORS}[name]
+    params, x = example(net)
+    given = {"steps": 4, "lengths": [4, 0, 2]}
+    x = None if net.inputs is None else x
+    y, _, tape = net.forward(params, x, **given)
+    target = rng.standard_normal(y.shape)
+    value, grads = net.loss_and_grad(params, x, target, loss=stress.squared, reduction="sum", **given)
+    assert value == net.loss(params, x, target, loss=stress.squared, reduction="sum", **given)
+    close("gradient", grads.flat, net.backward(params, tape, 2 * (y - target) / y.shape[-1])[2].flat, 1e-12)
+    assert pickle.loads(pickle.dumps(net)) == net
+    assert ("feed" in repr(net)) == ("feed" in net.describe()) == (net.feed != "every")
+    assert rn.explain(net, what="equations")
+
+
+def test_json_keeps_what_is_fed(own_registry):
+    rn.register(orbit)
+    for net in (rn.Network(orbit(2)), rn.Network(orbit(2), inputs=3, mode="one-to-many", feed="state")):
+        assert rn.Network.from_json(net.to_json()) == net
+
+
+@pytest.mark.parametrize(("make", "words"), [
+    (lambda: rn.Network(stress.memory(4)), "reads the input 'x'; the network gives: none"),
+    (lambda: rn.Network(orbit(4), mode="one-to-one"), "mode='one-to-one' reads a vector, but the network"),
+    (lambda: rn.Network(stress.memory(4), 3, feed="first"), "feed='first' is of mode='one-to-many'"),
+    (lambda: rn.Network(stress.memory(4), 3, mode="one-to-many", feed="x"), "feed must be one of every, first, state"),
+    (lambda: rn.Network(stress.memory(4), 3, mode="one-to-many", feed="state"), r"but memory\(4\) reads x"),
+    (lambda: rn.Network(orbit(4), {"x": 3, "u": 1}, mode="one-to-many", feed="state"), "initial state of one input"),
+    (lambda: rn.Network(orbit(4), 3, mode="one-to-many", feed="state", initial_state="learned"), "cannot"),
+])  # fmt: skip
+def test_descriptions_that_contradict_themselves(make, words):
+    with pytest.raises(InputError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(("net", "x", "given", "words"), [
+    (ALONE["plain"], None, {}, "without inputs needs the number of steps"),
+    (ALONE["plain"], None, {"steps": -1}, "steps must be an integer of at least 0, got -1"),
+    (ALONE["plain"], None, {"steps": True}, "steps must be an integer"),
+    (ALONE["plain"], np.ones((1, 2, 3)), {"steps": 2}, "no inputs, so x must be None, got ndarray"),
+    (ALONE["plain"], None, {"steps": 2, "lengths": [3]}, r"lengths must lie in 0..2"),
+    (ALONE["plain"], None, {"steps": 2, "lengths": [1, 2], "state": {"h": np.ones((3, 4))}}, "3 integers"),
+    (VECTORS["every"], np.ones((2, 3)), {}, "one-to-many needs the number of steps"),
+    (VECTORS["every"], np.ones((2, 4)), {"steps": 2}, r"must have shape \(batch, 3\), got \(2, 4\)"),
+    (VECTORS["tokens, first"], np.array([5]), {"steps": 2}, r"tokens must lie in 0..4, got 5"),
+    (VECTORS["tokens, state"], np.array([0.5]), {"steps": 2}, "integer tokens"),
+    (rn.Network(stress.gated(3), inputs=3), np.ones((1, 2, 3)), {"steps": 2}, "here x has the steps"),
+])  # fmt: skip
+def test_calls_that_do_not_fit(net, x, given, words):
+    params = net.init()
+    for call in (net, net.forward, lambda p, x, **g: net.bind(p)(x, **g)):
+        with pytest.raises(InputError, match=words):
+            call(params, x, **given)
+
+
+def test_one_to_many_does_not_stream():
+    net = VECTORS["first"]
+    with pytest.raises(InputError, match="one-to-many network cannot stream"):
+        net.stream(net.init())
