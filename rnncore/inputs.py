@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -53,6 +53,7 @@ class Writing:
     time: int
     form: str = "padded"
     extras: dict[str, np.ndarray] = field(default_factory=dict)  # where further outputs go
+    segments: ClassVar[None] = None
 
     @property
     def size(self) -> int:

@@ -18,6 +18,7 @@ __all__ = ["translate", "translate_back"]
 def translate(pass_, block: Translate, prefix: str, xs, rows: Rows, sizes, out):
     """Run encoder, keys and decoder; (None, the tape's part)."""
     width, own = block.encoder.features(sizes), pass_.ragged()
+    xs = {name: xs[name] for name in pass_.batch.arrays}  # what teaches the decoder is not the encoder's
     values = np.empty((pass_.total, width), pass_.dtype)
     _, encoder = pass_.run(block.encoder, f"{prefix}encoder.", xs, rows, sizes, (values, 0, own), False)
     arrays, keys = {VALUES: values}, None

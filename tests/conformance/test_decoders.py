@@ -1,0 +1,276 @@
+"""Every cell as a decoder with every scorer: against the reference, the complex step, padding, threads."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rnncore as rn
+from rnncore import reference
+from rnncore.testing import close, same_bits
+
+CLASSES, INPUTS = 5, 3
+SCORERS = {"none": None, "location-20": rn.scorers.location(span=20.0)}
+SCORERS |= {name: rn.scorers[name]() for name in rn.scorers if name != "location"}
+CELLS = {name: rn.cells[name] for name in rn.cells}
+VARIANTS = {
+    "lstm-diagonal": lambda n: rn.cells.lstm(n, peephole="diagonal"),
+    "lstm-full": lambda n: rn.cells.lstm(n, peephole="full"),
+    "gru-after": lambda n: rn.cells.gru(n, reset="after"),
+}
+BOUNDS = {"float32": (1e-5, 1e-4), "float64": (1e-12, 1e-10)}
+
+
+def network(cell, scorer, attend="before", units=6, **options):
+    encoder = options.pop("encoder", None) or rn.topologies.bidirectional(rn.cells.gru(units // 2))
+    options = {"feedback": "softmax", "input_feeding": attend == "after" and scorer is not None, **options}
+    layer = rn.topologies.encoder_decoder(
+        encoder, cell(units), outputs=CLASSES, scorer=scorer, attend=attend, **options
+    )  # fmt: skip
+    return rn.Network(layer, inputs=options.get("inputs", INPUTS))
+
+
+class Problem:
+    def __init__(self, net, dtype="float64", seed=0, batch=4, source=7, steps=5, forcing=0.5):
+        rng = np.random.default_rng(seed)
+        self.net, self.params = net, net.init(seed=seed, dtype=dtype)
+        self.params.flat[:] += 0.2 * rng.standard_normal(self.params.flat.size)
+        self.x = rng.standard_normal((batch, source, INPUTS)).astype(dtype)
+        self.lengths = rng.integers(1, source + 1, batch)
+        self.target_lengths = rng.integers(1, steps + 1, batch)
+        self.lengths[0], self.target_lengths[0] = source, steps
+        self.lengths[1:][-1:], self.target_lengths[1:2] = 0, 0
+        self.target = rng.integers(0, CLASSES, (batch, steps))
+        self.given = {"lengths": self.lengths, "target_lengths": self.target_lengths, "seed": 3}
+        self.given |= {"target": self.target, "teacher_forcing": forcing}
+        self.dy = rng.standard_normal((batch, steps, CLASSES)).astype(dtype)
+        self.dstate = {k: rng.standard_normal((batch, *s)).astype(dtype) for k, s in net.state_shapes.items()}
+
+    @property
+    def written(self):
+        """What the reference is told: the same targets and coins."""
+        arguments = {k: v for k, v in self.given.items() if k not in ("lengths", "seed")}
+        batch = self.net._batch(self.params, self.x, self.lengths, None, seed=3, **arguments)
+        lesson = {} if batch.lesson is None else batch.lesson.arrays
+        shaped = {k: v.reshape(*self.target.shape, -1).astype(float) for k, v in lesson.items()}
+        return reference.Written(batch.writing.lengths, batch.writing.time, shaped)
+
+    def back(self):
+        y, final, tape = self.net.forward(self.params, self.x, **self.given)
+        return y, final, self.net.backward(self.params, tape, self.dy, dstate=self.dstate)
+
+
+def check_against_reference(problem):
+    p, net = problem, problem.net
+    forward, back = BOUNDS[str(p.params.dtype)]
+    exact, x = dict(p.params.astype("float64")), p.x.astype("float64")
+    want, want_final = reference.run(net, exact, x, lengths=p.lengths, written=p.written)
+    rdx, rdstate, rgrads = reference.gradients(
+        net, exact, x, p.dy.astype(float), lengths=p.lengths, dstate=p.dstate, written=p.written
+    )
+    y, final, (dx, dstate, grads) = p.back()
+    close("output", y, want, forward)
+    for path in want_final:
+        close(f"final {path}", final[path], want_final[path], forward)
+    for path in rdstate:
+        close(f"gradient of the initial {path}", dstate[path], rdstate[path], back)
+    for path in rgrads:
+        close(f"gradient of {path}", grads[path], rgrads[path], back)
+    close("gradient of x", dx, rdx["x"], back)
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_with_every_scorer_agrees_with_the_reference(cell, scorer):
+    attend = ("before", "after")[(sorted(CELLS).index(cell) + sorted(SCORERS).index(scorer)) % 2]
+    check_against_reference(Problem(network(CELLS[cell], SCORERS[scorer], attend)))
+
+
+@pytest.mark.parametrize("cell", VARIANTS)
+def test_every_form_of_a_cell_agrees_with_the_reference(cell):
+    check_against_reference(Problem(network(VARIANTS[cell], SCORERS["bahdanau"])))
+
+
+@pytest.mark.parametrize("forcing", ["always", "never", 0.5])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_way_of_forcing_agrees_with_the_reference(forcing, dtype):
+    p = Problem(network(rn.cells.gru, SCORERS["bahdanau"]), dtype=dtype, forcing=forcing)
+    check_against_reference(p)
+    same_bits("inference", p.net(p.params, p.x, **p.given), p.net.forward(p.params, p.x, **p.given)[:2])
+
+
+@pytest.mark.parametrize("bridge", ["affine", "copy", "zero"])
+@pytest.mark.parametrize("encoder", ["layer", "deep", "bidirectional", "both"])
+def test_every_encoder_and_bridge_agrees_with_the_reference(encoder, bridge):
+    g, t = rn.cells.gru, rn.topologies
+    made = {"layer": g(6), "deep": t.deep(g(4), g(6)), "bidirectional": t.bidirectional(g(3)),
+            "both": t.deep(t.bidirectional(g(2)), t.bidirectional(g(3)))}[encoder]  # fmt: skip
+    check_against_reference(Problem(network(g, SCORERS["bahdanau"], encoder=made, bridge=bridge)))
+
+
+@pytest.mark.parametrize("units", [1, 2, 17])
+def test_sizes_that_fill_no_vector(units):
+    net = network(rn.cells.gru, SCORERS["bahdanau"], units=units, encoder=rn.cells.gru(units))
+    for source, steps, batch in ((1, 1, 1), (3, 13, 2), (19, 2, 5)):
+        check_against_reference(Problem(net, source=source, steps=steps, batch=batch, seed=units))
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+@pytest.mark.parametrize("attend", ["before", "after"])
+def test_the_reference_agrees_with_the_complex_step(scorer, attend):
+    net = network(rn.cells.lstm, SCORERS[scorer], attend)
+    p = Problem(net, batch=3, source=4, steps=3)
+    p.dstate = {k: 0 * v for k, v in p.dstate.items()}
+    dx, _, grads = reference.gradients(net, dict(p.params), p.x, p.dy, lengths=p.lengths, written=p.written)
+    inside = np.arange(3)[None, :, None] < p.target_lengths[:, None, None]
+    rng = np.random.default_rng(1)
+    for name, gradient in [*grads.items(), ("x", dx["x"])]:
+        direction = rng.standard_normal(gradient.shape)
+        params, x = dict(p.params), p.x
+        if name == "x":
+            x = x + 1e-30j * direction
+        else:
+            params[name] = params[name] + 1e-30j * direction
+        y, _ = reference.run(net, params, x, lengths=p.lengths, written=p.written)
+        slope = (y * np.where(inside, p.dy, 0)).sum().imag / 1e-30
+        terms = gradient * direction
+        assert abs(slope - terms.sum()) <= 1e-9 * np.abs(terms).sum(), name
+
+
+NETS = {attend: network(rn.cells.gru, SCORERS["bahdanau"], attend) for attend in ("before", "after")}
+PRIMES = st.sampled_from([1, 2, 3, 5, 7, 11, 13])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(sorted(NETS)), PRIMES, PRIMES, st.integers(1, 5), st.integers(0, 99), st.integers(1, 5))
+def test_padding_changes_nothing(attend, source, steps, batch, seed, more):
+    """More padding, NaN in it, classes that are none: the same bits; weights sum to 1 inside and are 0 outside."""
+    net = NETS[attend]
+    p = Problem(net, seed=seed, batch=batch, source=source, steps=steps, forcing="always")
+    y, final, (dx, _, grads) = p.back()
+    _, alpha = net.attention(p.params, p.x, **p.given)
+    counts = p.lengths[:, None, None] * np.ones((batch, steps, 1), int)
+    inside = (np.arange(source) < counts) & (np.arange(steps)[:, None] < p.target_lengths[:, None, None])
+    assert not alpha[~inside].any()
+    read = inside.any(2)
+    assert alpha.sum(2)[read] == pytest.approx(1, abs=1e-12)
+    past = np.arange(source)[None, :, None] >= p.lengths[:, None, None]
+    q = Problem(net, seed=seed, batch=batch, source=source, steps=steps, forcing="always")
+    q.x = np.concatenate([np.where(past, np.nan, q.x), np.full((batch, more, INPUTS), np.nan)], 1)
+    q.target = q.given["target"] = np.pad(q.target, ((0, 0), (0, more)))
+    q.dy = np.pad(q.dy, ((0, 0), (0, more), (0, 0)), constant_values=np.nan)
+    wide_y, wide_final, (wide_dx, _, wide_grads) = q.back()
+    same_bits("output", wide_y[:, :steps], y)
+    same_bits("final", wide_final, final)
+    same_bits("gradient of x", wide_dx[:, :source], dx)
+    same_bits("gradients", wide_grads, grads)
+    assert not wide_y[:, steps:].any() and not wide_dx[:, source:].any()
+
+
+def test_the_same_bits_for_every_number_of_threads(monkeypatch):
+    net = network(rn.cells.gru, SCORERS["bahdanau"], units=32)
+    p = Problem(net, dtype="float32", batch=19, source=31, steps=29)
+    results = []
+    for threads in ("1", "2", "3", "2"):
+        monkeypatch.setitem(os.environ, "RNNCORE_NUM_THREADS", threads)
+        results.append((net(p.params, p.x, **p.given), p.back()))
+    for other in results[1:]:
+        same_bits("threads", other, results[0])
+
+
+def test_a_sequence_alone_gives_what_it_gives_in_a_batch():
+    p = Problem(NETS["before"])
+    y, final = p.net(p.params, p.x, **p.given | {"teacher_forcing": "always"})
+    for b, (n, m) in enumerate(zip(p.lengths, p.target_lengths)):
+        alone, end = p.net(p.params, p.x[b : b + 1, :n], target=p.target[b : b + 1, :m])
+        close(f"sequence {b}", alone[0], y[b, :m], 1e-12)
+        for path in final:
+            close(f"final {path} of sequence {b}", end[path][0], final[path][b], 1e-12)
+
+
+def test_tapes_serve_twice_and_arguments_stay_as_they_are():
+    p = Problem(NETS["after"])
+    arrays = [p.params.flat, p.x, p.lengths, p.target, p.target_lengths, p.dy]
+    before = [a.copy() for a in arrays]
+    for a in arrays:
+        a.setflags(write=False)
+    _, _, tape = p.net.forward(p.params, p.x, **p.given)
+    first = p.net.backward(p.params, tape, p.dy, dstate=p.dstate)
+    same_bits("the second backward", p.net.backward(p.params, tape, p.dy, dstate=p.dstate), first)
+    same_bits("arguments", arrays, before)
+
+
+def test_lists_of_sources_and_targets_are_arrays_of_them():
+    p = Problem(NETS["before"], forcing="always")
+    value, grads = p.net.loss_and_grad(p.params, p.x, p.target, loss="cross_entropy", lengths=p.lengths,
+                                       target_lengths=p.target_lengths)  # fmt: skip
+    x = [v[:n] for v, n in zip(p.x, p.lengths)]
+    target = [v[:n] for v, n in zip(p.target, p.target_lengths)]
+    listed, again = p.net.loss_and_grad(p.params, x, target, loss="cross_entropy")
+    assert listed == pytest.approx(value, rel=1e-13)
+    close("gradient", again.flat, grads.flat, 1e-12)
+    rows = [(b, t) for b in range(4) for t in range(p.target_lengths[b])]
+    y, _ = p.net(p.params, p.x, **p.given)
+    picked = [np.log(np.exp(y[b, t]).sum()) - y[b, t, p.target[b, t]] for b, t in rows]
+    assert value == pytest.approx(np.mean(picked), rel=1e-12)
+
+
+def test_a_bound_network_writes_what_a_call_writes():
+    p = Problem(NETS["before"])
+    run = p.net.bind(p.params)
+    want = p.net(p.params, p.x, lengths=p.lengths, steps=4)
+    same_bits("bound", run(p.x, lengths=p.lengths, steps=4), want)
+    same_bits("taught", run(p.x, **p.given), p.net(p.params, p.x, **p.given))
+
+
+def test_descriptions_come_back():
+    import pickle
+
+    for scorer in SCORERS.values():
+        net = network(rn.cells.lstm, scorer, "after", bridge="copy", encoder=rn.cells.lstm(6))
+        for again in (rn.Network.from_json(net.to_json()), pickle.loads(pickle.dumps(net))):
+            assert again == net and hash(again) == hash(net) and repr(again) == repr(net)
+
+
+WRONG = {
+    "no steps": ({}, "steps"),
+    "negative steps": ({"steps": -1}, "steps=-1"),
+    "steps and a target": ({"steps": 3, "target": np.zeros((4, 3), int)}, "steps"),
+    "target longer than allowed": ({"target": np.zeros((4, 3), int), "target_lengths": [4, 1, 1, 1]}, "0..3"),
+    "another batch": ({"target": np.zeros((3, 3), int)}, "4"),
+    "a class that is none": ({"target": np.full((4, 3), CLASSES)}, "0..4"),
+    "a mask": ({"steps": 2, "mask": np.ones((4, 7), bool)}, "mask"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_cannot_be_is_refused_before_anything_runs(wrong):
+    p = Problem(NETS["before"])
+    arguments, words = WRONG[wrong]
+    with pytest.raises(rn.errors.InputError, match=words):
+        p.net(p.params, p.x, **arguments)
+
+
+def test_combinations_that_cannot_be_are_refused():
+    t, c = rn.topologies, rn.cells
+    for make, words in (
+        (lambda: t.encoder_decoder(c.gru(4), c.gru(4)), "outputs"),
+        (lambda: t.encoder_decoder(c.gru(4), c.gru(4), outputs=3, attend="during"), "before"),
+        (lambda: t.encoder_decoder(c.gru(4), c.gru(4), outputs=3, bridge="rope"), "affine"),
+        (lambda: t.encoder_decoder(c.gru(4), c.gru(4), outputs=3, input_feeding=True), "scorer"),
+        (lambda: t.encoder_decoder(c.gru(4), c.gru(4), outputs=3, feedback="echo"), "argmax"),
+        (lambda: t.encoder_decoder(c.gru(4), t.deep(c.gru(4)), outputs=3), "decoder"),
+        (lambda: t.encoder_decoder(c.gru(4), c.gru(4), outputs=3, scorer="bahdanau"), "scorer"),
+        (lambda: rn.Network(t.encoder_decoder(c.gru(4), c.gru(4), outputs=3), inputs=2, outputs=3), "outputs"),
+        (lambda: network(c.gru, rn.scorers.dot, units=6, encoder=c.gru(4)), "equal"),
+        (lambda: rn.Network(t.encoder_decoder(c.gru(4), c.gru(6), outputs=3, bridge="copy"), inputs=2), "affine"),
+    ):  # fmt: skip
+        with pytest.raises(rn.errors.RnncoreError, match=words):
+            make()
+    plain = rn.Network(c.gru(4), inputs=2)
+    with pytest.raises(rn.errors.InputError, match="target_lengths"):
+        plain(plain.init(), np.zeros((1, 3, 2)), target_lengths=[2])
+    with pytest.raises(rn.errors.InputError, match="attend"):
+        plain.attention(plain.init(), np.zeros((1, 3, 2)))
