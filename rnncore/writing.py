@@ -42,7 +42,7 @@ def set_writing(net, batch: Batch, target, target_lengths, steps) -> None:
         raise InputError("mask and reset do not go with a decoder: leave steps out by lengths and target_lengths")
     time, own = _time(batch, target, target_lengths, steps)
     lengths = own if target_lengths is None else as_lengths(target_lengths, batch.size, time, "target_lengths", "y")
-    if own is not None and (lengths > own).any():
+    if own is not None and lengths is not None and (lengths > own).any():
         k = int(np.flatnonzero(lengths > own)[0])
         raise InputError(f"target_lengths[{k}] is {lengths[k]}, the target of this sequence has {own[k]} steps")
     batch.writing = Writing(np.full(batch.size, time, np.int64) if lengths is None else lengths, time)
