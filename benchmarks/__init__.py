@@ -1,5 +1,5 @@
 """How fast, how large, how soon: one question a file.
 
-Classes are benchmarks of asv (``asv run``). ``compare``, ``japanese_vowels``, ``memory`` and ``startup`` are
-commands too (``python -m benchmarks.compare``): they print a table and fail where a bar is missed.
+Classes are benchmarks of asv (``asv run``). ``checkpointing``, ``compare``, ``japanese_vowels``, ``memory`` and
+``startup`` are commands too (``python -m benchmarks.compare``): they print a table and fail where a bar is missed.
 """

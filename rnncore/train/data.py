@@ -123,12 +123,16 @@ class Dataset:
             target = target.pick(indices) if isinstance(target, Ragged) else target[indices]
         return self._with({name: part.pick(indices) for name, part in self._inputs.items()}, target)
 
-    def batch(self, indices: np.ndarray) -> tuple[Any, np.ndarray | None, np.ndarray]:
+    def batch(
+        self, indices: np.ndarray, start: int = 0, stop: int | None = None
+    ) -> tuple[Any, np.ndarray | None, np.ndarray]:
         """Padded inputs, targets and lengths of some sequences.
 
         Parameters
         ----------
         indices : ndarray of int, (B,)
+        start, stop : int, optional
+            Of these steps alone; a sequence that ends before `start` has length 0.
 
         Returns
         -------
@@ -138,8 +142,9 @@ class Dataset:
             (B,), (B, outputs), (B, T) or (B, T, outputs).
         lengths : ndarray of int64, (B,)
         """
-        lengths = self.lengths[indices]
-        steps = np.minimum(np.arange(lengths.max(initial=0)), np.maximum(lengths - 1, 0)[:, None])
+        whole = self.lengths[indices]
+        lengths = np.clip(whole - start, 0, None if stop is None else stop - start)
+        steps = np.minimum(start + np.arange(lengths.max(initial=0)), np.maximum(whole - 1, 0)[:, None])
         x = {name: part.padded(indices, steps) for name, part in self._inputs.items()}
         target = self._target
         if isinstance(target, Ragged):

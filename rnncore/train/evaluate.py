@@ -10,6 +10,7 @@ from ..network import Network
 from ..objective import value_and_gradient
 from ..params import Params
 from .buckets import batches_by_length
+from .chunks import check_carries, stream_batches
 from .components import resolve
 from .data import Dataset, check_fits
 
@@ -21,7 +22,9 @@ def weight_of(per_step: bool, lengths: np.ndarray) -> int:
     return int(lengths.sum()) if per_step else len(lengths)
 
 
-def evaluate(network: Network, params: Params, data: Dataset, *, loss: Any, batch_size: int = 256) -> dict[str, float]:
+def evaluate(
+    network: Network, params: Params, data: Dataset, *, loss: Any, batch_size: int = 256, stateful: bool = False
+) -> dict[str, float]:
     """Mean loss over all targets and, where they are classes, accuracy.
 
     Parameters
@@ -33,6 +36,8 @@ def evaluate(network: Network, params: Params, data: Dataset, *, loss: Any, batc
     loss : str, Component or Bound
     batch_size : int
         Sequences of a batch; batches are made of sequences of about one length.
+    stateful : bool
+        Batches are in the order of the data, and row j of each continues row j of the one before (see `Trainer`).
 
     Returns
     -------
@@ -48,11 +53,16 @@ def evaluate(network: Network, params: Params, data: Dataset, *, loss: Any, batc
     classes = bound.component.target == "class"
     data, run = data.cast(params.dtype, values=not classes), network.bind(params)
     check_fits(network, data, classes, "evaluation")
+    if stateful:
+        check_carries(network, "stateful=True")
     total, right, weight = 0.0, 0, 0
-    for indices in batches_by_length(data.lengths, batch_size):
+    batches = stream_batches(len(data), batch_size) if stateful else batches_by_length(data.lengths, batch_size)
+    carried: dict[str, Any] = {}
+    for indices in batches:
         x, target, lengths = data.batch(indices)
         assert target is not None  # check_fits has seen it
-        y, _ = run(x, lengths=lengths)
+        y, state = run(x, lengths=lengths, **carried)
+        carried = {"state": state} if stateful else {}
         if data.per_step:
             inside = np.arange(y.shape[1]) < lengths[:, None]
             y, target = y[inside], target[inside]

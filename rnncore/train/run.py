@@ -12,8 +12,10 @@ import numpy as np
 
 from ..errors import InputError
 from ..lang.component import Bound
+from ..objective import loss_grads_and_state
 from ..params import Params
 from .buckets import batches_by_length, bucketed_batches
+from .chunks import Chunk, chunks_of, stream_batches
 from .data import Dataset, check_fits
 from .evaluate import evaluate, weight_of
 from .files import discard_leftovers
@@ -58,6 +60,8 @@ class Run:
         for name, data in (("training", self.train), ("validation", self.valid)):
             if data is not None:
                 check_fits(self.network, data, self.classes, name)
+            if data is not None and trainer.stateful:
+                stream_batches(len(data), trainer.batch_size)
         rng = np.random.default_rng([trainer.seed, 1])
         self.state = RunState(self.params.flat, dict(rng.bit_generator.state))
         self.optimization: Optimization | None = None
@@ -73,7 +77,8 @@ class Run:
     def _settings(self) -> dict[str, Any]:
         """Everything that the numbers of a run depend on but its length."""
         t, forcing = self.trainer, self.trainer.teacher_forcing
-        named = ("learning_rate", "batch_size", "clip_norm", "clip_value", "bucket", "seed", "monitor")
+        named = ("learning_rate", "batch_size", "clip_norm", "clip_value", "bucket", "seed", "monitor",
+                 "truncate", "stateful", "gradient_checkpoint")  # fmt: skip
         return {
             "network": self.network.to_json(),
             **{kind: getattr(t, kind).describe() for kind in ("loss", "optimizer", "schedule")},
@@ -116,7 +121,7 @@ class Run:
 
     def _compile(self) -> None:
         """Compile before the bar counts: a new cell's first step takes seconds, and says nothing of the others."""
-        x, target, lengths = self.train.batch(np.arange(1))
+        x, target, lengths = self.train.batch(np.arange(1), 0, self.trainer.truncate)
         self.network.loss_and_grad(self.params, x, target, loss=self.trainer.loss, lengths=lengths)
         if self.trainer.teacher_forcing is not None:
             self.network.loss_and_grad(
@@ -137,27 +142,49 @@ class Run:
         """The rest of an epoch; what it does follows from the generator's state at the epoch's start."""
         state, trainer, tally = self.state, self.trainer, self.state.tally
         rng = self._generator()
-        plan = bucketed_batches(self.train.lengths, trainer.batch_size, rng, trainer.bucket)
+        plan = self._plan(rng)
+        optimization.total = state.begun + len(plan) * (trainer.epochs - state.epoch)
         seeds = rng.integers(2**63, size=len(plan)).tolist()
         per_step, every = self.train.per_step, trainer.checkpoint_updates
-        for indices, seed in zip(plan[state.position :], seeds[state.position :], strict=True):
-            x, target, lengths = self.train.batch(indices)
+        for chunk, seed in zip(plan[state.position :], seeds[state.position :], strict=True):
+            x, target, lengths = self.train.batch(chunk.indices, chunk.start, chunk.stop)
             weight, value = weight_of(per_step, lengths), 0.0
             if weight:
-                value, grads = self.network.loss_and_grad(
-                    self.params, x, target, loss=trainer.loss, lengths=lengths, seed=seed, **self._taught(optimization)
-                )
+                given = {"lengths": lengths, "seed": seed, **self._options(optimization)}
+                value, grads = self._gradient(chunk, x, target, given)
                 if not math.isfinite(value) or not optimization.update(state.flat, grads.flat):
                     return self._diverge()
                 tally.add(value, weight, optimization.norm)
             state.position += 1
             state.updates = optimization.count
-            tally.sequences += len(indices)
-            self.bar.update(len(indices), value)
+            done = len(chunk.indices) if chunk.last else 0
+            tally.sequences += done
+            self.bar.update(done, value)
             if every and trainer.checkpoint and state.updates % every == 0:
                 self.save()
         state.generator, state.position = dict(rng.bit_generator.state), 0
+        state.begun, state.carried = state.updates, {}
         return False
+
+    def _plan(self, rng: np.random.Generator) -> list[Chunk]:
+        """What an epoch trains on, in order."""
+        trainer, lengths = self.trainer, self.train.lengths
+        if trainer.stateful:
+            batches = stream_batches(len(lengths), trainer.batch_size)
+        else:
+            batches = bucketed_batches(lengths, trainer.batch_size, rng, trainer.bucket)
+        return chunks_of(batches, lengths, trainer.truncate, trainer.stateful)
+
+    def _gradient(self, chunk: Chunk, x: Any, target: Any, given: dict[str, Any]) -> tuple[float, Params]:
+        """Loss and gradient of a chunk, from the state that the one before left, which is a constant."""
+        trainer = self.trainer
+        if not trainer.truncate and not trainer.stateful:
+            return self.network.loss_and_grad(self.params, x, target, loss=trainer.loss, **given)
+        start = None if chunk.fresh else self.state.carried
+        value, grads, self.state.carried = loss_grads_and_state(
+            self.network, self.params, x, target, trainer.loss, state=start, **given
+        )
+        return value, grads
 
     def _round(self) -> bool:
         """A round of L-BFGS; whether there is no further progress to be made."""
@@ -172,7 +199,7 @@ class Run:
             for indices, seed in zip(plan, seeds, strict=True):
                 x, target, lengths = self.train.batch(indices)
                 value, grads = self.network.loss_and_grad(
-                    params, x, target, loss=trainer.loss, lengths=lengths, reduction="sum", seed=seed, **self._taught()
+                    params, x, target, loss=trainer.loss, lengths=lengths, reduction="sum", seed=seed, **self._options()
                 )
                 total += value
                 slope += grads.flat
@@ -189,15 +216,16 @@ class Run:
         state.generator = dict(rng.bit_generator.state)
         return found.finished
 
-    def _taught(self, optimization: Optimization | None = None) -> dict[str, Any]:
-        """The ratio of teacher forcing of the next update."""
-        forcing = self.trainer.teacher_forcing
+    def _options(self, optimization: Optimization | None = None) -> dict[str, Any]:
+        """How the next gradient is computed: the tape's memory, the ratio of teacher forcing."""
+        forcing, every = self.trainer.teacher_forcing, self.trainer.gradient_checkpoint
+        options = {} if every is None else {"checkpoint": every}
         if optimization is not None and isinstance(forcing, Bound):
             ratio = float(forcing(optimization.count, optimization.total))
             if not 0 <= ratio <= 1:
                 raise InputError(f"schedule {forcing!r} gives {ratio}, which is no ratio of teacher forcing in [0, 1]")
-            return {"teacher_forcing": ratio}
-        return {} if forcing is None else {"teacher_forcing": forcing}
+            return {**options, "teacher_forcing": ratio}
+        return options if forcing is None else {**options, "teacher_forcing": forcing}
 
     def _generator(self) -> np.random.Generator:
         rng = np.random.default_rng()
@@ -222,7 +250,10 @@ class Run:
         self._clock()
         speed = tally.sequences / tally.seconds
         if self.valid is not None:
-            found = evaluate(self.network, self.params, self.valid, loss=trainer.loss)
+            found = evaluate(
+                self.network, self.params, self.valid, loss=trainer.loss,
+                batch_size=trainer.batch_size if trainer.stateful else 256, stateful=trainer.stateful,
+            )  # fmt: skip
             record |= {f"val_{name}": found[name] for name in ("loss", "accuracy") if name in found}
         self._clock()
         if self.optimization is not None:

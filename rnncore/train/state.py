@@ -47,8 +47,9 @@ class RunState:
     generator : dict
         State of the generator at the start of the epoch at hand: batches and dropout come from it.
     epoch, position : int
-        Epochs behind, and batches of the epoch at hand.
-    updates : int
+        Epochs behind, and batches (of truncated BPTT: chunks) of the epoch at hand.
+    updates, begun : int
+        Updates of the parameters, and how many there were when the epoch at hand began.
     slots : dict of str to ndarray, (n,)
         The optimizer's.
     best : ndarray, (n,), optional
@@ -58,6 +59,8 @@ class RunState:
     best_epoch : int, optional
     stopped : str, optional
         Why the run is over.
+    carried : dict of str to ndarray, (batch, size)
+        States that the last chunk left, for the next.
     """
 
     flat: np.ndarray
@@ -65,6 +68,7 @@ class RunState:
     epoch: int = 0
     position: int = 0
     updates: int = 0
+    begun: int = 0
     slots: dict[str, np.ndarray] = field(default_factory=dict)
     best: np.ndarray | None = None
     best_score: list[float] = field(default_factory=list)
@@ -73,9 +77,10 @@ class RunState:
     seconds: float = 0.0
     tally: Tally = field(default_factory=Tally)
     history: History = field(default_factory=History)
+    carried: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-_PLAIN = ("generator", "epoch", "position", "updates", "best_score", "best_epoch", "stopped", "seconds")
+_PLAIN = ("generator", "epoch", "position", "updates", "begun", "best_score", "best_epoch", "stopped", "seconds")
 
 
 def save_checkpoint(path: str | os.PathLike, settings: Mapping[str, Any], state: RunState) -> None:
@@ -87,6 +92,7 @@ def save_checkpoint(path: str | os.PathLike, settings: Mapping[str, Any], state:
         If the file cannot be written.
     """
     arrays = {"params": state.flat, **{f"slot.{name}": slot for name, slot in state.slots.items()}}
+    arrays |= {f"carried.{path}": value for path, value in state.carried.items()}
     if state.best is not None:
         arrays["best"] = state.best
     plain = {name: getattr(state, name) for name in _PLAIN}
@@ -110,9 +116,14 @@ def load_checkpoint(path: str | os.PathLike, settings: Mapping[str, Any], size: 
     try:
         found = {**json.loads(text["settings"]), "network": text["network"]}
         plain = json.loads(text["state"])
-        slots = {name.removeprefix("slot."): a for name, a in arrays.items() if name.startswith("slot.")}
+        slots, carried = (
+            {n.removeprefix(kind): a for n, a in arrays.items() if n.startswith(kind)} for kind in ("slot.", "carried.")
+        )
         tally, history = Tally(**plain.pop("tally")), History(plain.pop("history"))
-        state = RunState(arrays["params"], slots=slots, best=arrays.get("best"), tally=tally, history=history, **plain)
+        state = RunState(
+            arrays["params"], slots=slots, best=arrays.get("best"), tally=tally, history=history, carried=carried,
+            **plain,
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(f"{where}: a checkpoint of another version of rnncore ({error!r})") from error
     for name, value in json.loads(json.dumps(dict(settings))).items():
@@ -121,7 +132,7 @@ def load_checkpoint(path: str | os.PathLike, settings: Mapping[str, Any], size: 
                 f"{where}: this checkpoint is of another run: {name} was {_brief(found.get(name))}, "
                 f"now it is {_brief(value)}"
             )
-    wrong = [name for name, a in arrays.items() if a.shape != (size,)]
+    wrong = [name for name, a in arrays.items() if a.shape != (size,) and not name.startswith("carried.")]
     if wrong:
         raise FileError(f"{where}: {wrong[0]} has shape {arrays[wrong[0]].shape}, expected ({size},)")
     return state

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..inputs import as_checkpoint
 from ..lang.component import Bound, Component, schedule
 from ..network import Network
 from ..params import Params
 from ..teaching import fed_back, ratio_of
+from .chunks import check_carries
 from .components import resolve
 from .data import Dataset
 from .history import History
@@ -24,6 +26,7 @@ from .run import Run
 
 __all__ = ["Trainer", "TrainingResult"]
 
+OPTIONAL = ("patience", "checkpoint_updates", "truncate")
 MONITORS = ("loss", "val_loss", "val_accuracy")
 
 
@@ -95,6 +98,14 @@ class Trainer:
         How often a network that feeds its output back is handed the true one. A schedule, such as
         ``"inverse_sigmoid"``, gives the ratio of each update (scheduled sampling, Bengio et al. 2015).
         Validation runs on the network's own outputs.
+    truncate : int, optional
+        Truncated BPTT: sequences are cut into chunks of so many steps, each chunk an update; the state is carried from
+        one to the next of the same sequences, the gradient is not. None: whole sequences.
+    stateful : bool
+        Streams: row j of each batch continues row j of the batch before, with its state; the data is not shuffled.
+        Sequences lie batch by batch: of (streams, time, features) the first `steps` of every stream, then the next.
+    gradient_checkpoint : int or "sqrt", optional
+        Keep the states of every so many steps alone for the way back (see ``Network.forward``): less memory.
     bucket : int
         Batches that are sorted by length together; 1 shuffles without regard to length.
     seed : int
@@ -142,6 +153,9 @@ class Trainer:
     monitor: str | None = None
     keep: str | None = None
     teacher_forcing: Any = None
+    truncate: int | None = None
+    stateful: bool = False
+    gradient_checkpoint: int | str | None = None
     bucket: int = 8
     seed: int = 0
     dtype: str = "float32"
@@ -153,8 +167,8 @@ class Trainer:
 
     def __post_init__(self):
         set_ = object.__setattr__
-        for name in ("epochs", "batch_size", "bucket", "checkpoint_epochs", "patience", "checkpoint_updates"):
-            if getattr(self, name) is not None or name not in ("patience", "checkpoint_updates"):
+        for name in ("epochs", "batch_size", "bucket", "checkpoint_epochs", *OPTIONAL):
+            if getattr(self, name) is not None or name not in OPTIONAL:
                 set_(self, name, _whole(name, getattr(self, name), 1))
         set_(self, "seed", _whole("seed", self.seed, 0))
         for name in ("learning_rate", "clip_norm", "clip_value"):
@@ -162,6 +176,8 @@ class Trainer:
                 set_(self, name, _positive(name, getattr(self, name)))
         if self.monitor not in (None, *MONITORS):
             raise InputError(f"monitor: expected one of {', '.join(MONITORS)}, got {self.monitor!r}")
+        if not isinstance(self.stateful, bool):
+            raise InputError(f"stateful: expected True or False, got {self.stateful!r}")
         if self.keep not in (None, "best", "last"):
             raise InputError(f"keep: expected 'best' or 'last', got {self.keep!r}")
         if self.dtype not in ("float32", "float64"):
@@ -170,6 +186,10 @@ class Trainer:
         set_(self, "schedule", resolve("schedule", _unchanged if self.schedule is None else self.schedule))
         set_(self, "optimizer", _optimizer(self))
         set_(self, "teacher_forcing", _forcing(self))
+        set_(self, "gradient_checkpoint", as_checkpoint(self.gradient_checkpoint))
+        for option in ("truncate", "stateful"):
+            if getattr(self, option):
+                check_carries(self.network, f"{option}={getattr(self, option)}")
 
     def fit(
         self, train: Any, valid: Any = None, *, params: Params | None = None, resume: bool = False
@@ -225,8 +245,8 @@ def _optimizer(trainer: Trainer) -> Bound | LBFGS:
     spec = LBFGS() if trainer.optimizer == "lbfgs" else trainer.optimizer
     if not isinstance(spec, LBFGS):
         return resolve("optimizer", spec)
-    for name in ("clip_norm", "clip_value", "checkpoint_updates"):
-        if getattr(trainer, name) is not None:
+    for name in ("clip_norm", "clip_value", "checkpoint_updates", "truncate", "stateful"):
+        if getattr(trainer, name) not in (None, False):
             raise InputError(f"{name} has no meaning with L-BFGS, which works on the whole training set")
     return spec
 
