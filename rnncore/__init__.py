@@ -12,6 +12,7 @@ _LAZY = {
     "Network": "network",
     "Params": "params",
     "Tokens": "inputs",
+    "diagnose": "diagnosis",
     "explain": "explanation",
     "hookimpl": "hookspecs",
     "register": "registry",
@@ -33,6 +34,7 @@ _MODULES = ("train", "data", "lang", "combine", "reference")
 __all__ = [*_LAZY, *_MODULES, "__version__"]
 
 if TYPE_CHECKING:
+    from .diagnosis import diagnose
     from .errors import FileError, InputError, LanguageError, PluginError, RnncoreError
     from .explanation import explain
     from .hookspecs import hookimpl

@@ -170,11 +170,13 @@ def _one_hot(target: np.ndarray, outputs: int, dtype) -> np.ndarray:
 
 
 def check_reduction(reduction: str) -> None:
+    """Raise `InputError` unless `reduction` is ``"mean"`` or ``"sum"``."""
     if reduction not in ("mean", "sum"):
         raise InputError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
 
 
 def reduced(each: np.ndarray, reduction: str) -> float:
+    """The mean or the sum of the losses of all rows, in float64; 0 where there is none."""
     if not len(each):
         return 0.0
     return float(each.mean(dtype=np.float64) if reduction == "mean" else each.sum(dtype=np.float64))

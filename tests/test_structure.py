@@ -24,7 +24,7 @@ RANKS = [
     {"hookspecs", "entries", "discovery", "registry", "params", "inputs", "initialize", "objective", "explanation",
      "describe", "description", "network", "execute", "passes", "bound", "teaching", "nought",
      "dual", "kept", "segments", "tangent", "translation", "vectors", "writing"},
-    {"data", "testing"},
+    {"data", "diagnosis", "testing"},
     {"train"},
     {"cli"},
 ]  # fmt: skip
