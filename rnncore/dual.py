@@ -16,9 +16,10 @@ from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .cpu.layout import Rows
 from .cpu.run import loop_backward, loop_forward, prepare
 from .errors import InputError
-from .inputs import Batch, Tokens
-from .lang.cell import sizes_of
+from .inputs import Batch
+from .lang.cell import Layer, sizes_of
 from .lang.trace import Step
+from .nought import nought_of
 from .params import Params
 from .passes import Kept, Pass, _last_rows, _put
 from .plan.tangent import dotted, tangent_of
@@ -33,6 +34,11 @@ class DualLayer:
     """A layer's step together with its tangent."""
 
     step: Step
+    members: tuple[tuple[str, Layer], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.step.name
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ class DualPass(Pass):
         step, width = layer.step, block.features(sizes)
         if step.separate_output and last and out is None:
             out = (np.empty((self.total, width), self.dtype), 0, self.ragged())
-        tokens = isinstance(self.net.inputs, Tokens) and xs.get("x") is self.batch.arrays.get("x")
+        tokens = any(xs.get("x") is known for known in self.tokens)
         view = {p.name: self.params[prefix + p.name] for p in step.params}
         prepared = prepare(layer, "forward" if self.training else "infer", view, numbers, str(self.dtype))
         extras = None if out is None else {dotted("y"): out[0][:, out[1] + width // 2 :]}
@@ -150,12 +156,15 @@ class DualPass(Pass):
         )  # fmt: skip
         prepared.weights.release()
         self.final |= {prefix + s: v for s, v in final.items()}
-        end = None
+        end = nought = None
         if last and step.separate_output:
             end = _last_rows(out, self.lengths, width)
+            nought = nought_of(step, numbers, self.lengths, final, (dotted("y"),))
+            if nought is not None:
+                end[nought.at] = nought.ends(view)
         elif last:
             end = np.concatenate([final[step.output_state], final[dotted(step.output_state)]], 1)
-        return end, None if tape is None else Kept(block, [tape], {"prefix": prefix, "width": width})
+        return end, None if tape is None else Kept(block, [tape], {"prefix": prefix, "width": width, "nought": nought})
 
     def _halves(self, block: DualLoop, xs):
         """The inputs of a loop and their directions, as arrays of their own."""
@@ -170,13 +179,15 @@ class DualPass(Pass):
     def _loop_back(self, kept, dy, dlast, want, grads, dfinal):
         tape, prefix, half = kept.inner[0], kept.extra["prefix"], kept.extra["width"] // 2
         step, block = tape.layer.step, kept.block
-        final = {}
-        if dlast is not None and step.separate_output:
-            dy = self._with_last(dy, dlast, tape)
-        elif dlast is not None:
-            final = {step.output_state: dlast[:, :half], dotted(step.output_state): dlast[:, half:]}
+        final: dict[str, np.ndarray] = {}
         view = {p.name: self.params[prefix + p.name] for p in step.params}
         mine = {p.name: grads[prefix + p.name] for p in step.params}
+        if dlast is not None and step.separate_output:
+            dy = self._with_last(dy, dlast, tape)
+            if kept.extra["nought"] is not None:
+                kept.extra["nought"].back(view, dlast, final, mine)
+        elif dlast is not None:
+            final = {step.output_state: dlast[:, :half], dotted(step.output_state): dlast[:, half:]}
         moved = [n for n in want if n in step.inputs and n in block.moved]
         names = (*moved, *map(dotted, moved))
         dextras = None if dy is None else {dotted("y"): (dy[0], dy[1] + half)}

@@ -259,7 +259,10 @@ class Network(Description):
             mask=mask, reset=reset, steps=steps, target_lengths=target_lengths,
         )[:2]  # fmt: skip
 
-    def jvp(self, params: Params, x, *, dparams=None, dx=None, dstate=None, lengths=None, state=None):
+    def jvp(
+        self, params: Params, x=None, *, dparams=None, dx=None, dstate=None, lengths=None, state=None,
+        steps: int | None = None,
+    ):  # fmt: skip
         """Outputs and their derivative along a direction, in one forward pass (forward mode).
 
         Parameters
@@ -270,6 +273,8 @@ class Network(Description):
             Direction of the inputs; of several, a mapping may give some. None for tokens.
         dstate : mapping of str to (batch, size), optional
             Direction of the initial states; a learned one moves with `dparams` as well.
+        steps : int, optional
+            As of a call.
 
         Returns
         -------
@@ -295,10 +300,11 @@ class Network(Description):
         """
         from .tangent import network_jvp
 
-        return network_jvp(self, params, x, dparams, dx, dstate, lengths, state)
+        return network_jvp(self, params, x, dparams, dx, dstate, lengths, state, steps)
 
     def hvp(
         self, params: Params, x, target, direction, *, loss, lengths=None, state=None, reduction: str = "mean",
+        steps: int | None = None,
     ):  # fmt: skip
         """Value of a loss, its gradient, and the product of its Hessian with a direction.
 
@@ -308,7 +314,7 @@ class Network(Description):
         Parameters
         ----------
         direction : Params or ndarray, layout of params or shape of ``params.flat``
-        target, loss, lengths, state, reduction
+        target, loss, lengths, state, reduction, steps
             As for `loss_and_grad`.
 
         Returns
@@ -335,7 +341,7 @@ class Network(Description):
         """
         from .tangent import network_hvp
 
-        return network_hvp(self, params, x, target, direction, loss, lengths, state, reduction)
+        return network_hvp(self, params, x, target, direction, loss, lengths, state, reduction, steps)
 
     def bind(self, params: Params):
         """A snapshot with the weights packed once: ``run = net.bind(params); run(x, lengths=...)``."""

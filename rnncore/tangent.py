@@ -11,20 +11,22 @@ from .cpu.dense import affine, affine_backward
 from .cpu.layout import Rows
 from .dual import Directed, DualPass
 from .errors import InputError
-from .inputs import Batch, Tokens, as_batch, as_state
+from .inputs import Batch, Tokens, as_state
 from .objective import as_loss, check_reduction, reduced, second_derivative, target_rows
 from .params import Params
 from .passes import loops_of
 from .plan.tangent import dotted
+from .vectors import batch_of
 
 __all__ = ["network_hvp", "network_jvp"]
 
 
-def network_jvp(net, params, x, dparams, dx, dstate, lengths, state):
+def network_jvp(net, params, x, dparams, dx, dstate, lengths, state, steps=None):
     """Values and directional derivatives (see `Network.jvp`)."""
-    batch = net._batch(params, x, lengths, state)
+    _check_bridge(net)
+    batch = net._batch(params, x, lengths, state, steps=steps)
     dparams = None if dparams is None else _direction(net, params, dparams, "dparams")
-    moved = _input_directions(net, params, batch, x, dx)
+    moved = _input_directions(net, params, batch, x, dx, steps)
     dstart = as_state(net, batch, dstate) or {}
     directed = Directed(net, params, dparams, frozenset(moved))
     both = _start(net, directed, batch, dstart, dparams)
@@ -38,11 +40,12 @@ def network_jvp(net, params, x, dparams, dx, dstate, lengths, state):
     return y, dy, final, dfinal
 
 
-def network_hvp(net, params, x, target, direction, loss, lengths, state, reduction):
+def network_hvp(net, params, x, target, direction, loss, lengths, state, reduction, steps=None):
     """Value, gradient and Hessian-vector product of a loss (see `Network.hvp`)."""
     check_reduction(reduction)
+    _check_bridge(net)
     bound = as_loss(loss)
-    batch = net._batch(params, x, lengths, state)
+    batch = net._batch(params, x, lengths, state, steps=steps)
     direction = _direction(net, params, direction, "direction")
     rows = target_rows(bound, target, net, batch)
     directed = Directed(net, params, direction, frozenset())
@@ -83,7 +86,12 @@ def _direction(net, params: Params, given, what: str) -> Params:
     return given if given.dtype == params.dtype else given.astype(params.dtype)
 
 
-def _input_directions(net, params: Params, batch: Batch, x, dx) -> dict[str, np.ndarray]:
+def _check_bridge(net) -> None:
+    if net.feed == "state":
+        raise InputError("directional derivatives do not go through the map that makes the initial state: feed='state'")
+
+
+def _input_directions(net, params: Params, batch: Batch, x, dx, steps) -> dict[str, np.ndarray]:
     """Directions of the inputs that have one, in the rows of the inputs."""
     if dx is None:
         return {}
@@ -96,7 +104,7 @@ def _input_directions(net, params: Params, batch: Batch, x, dx) -> dict[str, np.
         got = unknown or type(dx).__name__
         raise InputError(f"dx must be given by the names of inputs, {', '.join(names)}, got {got}")
     whole = {n: given.get(n, x[n] if isinstance(x, Mapping) else x) for n in names}
-    other = as_batch(net, params.dtype, whole, None)
+    other = batch_of(net, params.dtype, whole, None, steps)
     same = other.form == batch.form and other.time == batch.time and np.array_equal(other.base, batch.base)
     if not same:
         raise InputError("dx must have the shape of x, sequence by sequence")

@@ -247,3 +247,32 @@ def test_one_to_many_does_not_stream():
     net = VECTORS["first"]
     with pytest.raises(InputError, match="one-to-many network cannot stream"):
         net.stream(net.init())
+
+
+@pytest.mark.parametrize("name", ["learned, readout", "stacked", "every", "first", "tokens, first"])
+def test_directions_where_a_call_says_the_steps(name):
+    net = {**ALONE, **VECTORS}[name]
+    params, x = example(net)
+    x = None if net.inputs is None else x
+    given = {"steps": 4, "lengths": [4, 1, 3]}
+    moves = params.with_flat(rng.standard_normal(params.flat.size))
+    dx = rng.standard_normal((3, 3)) if net.inputs == 3 else None
+    y, y_dot, *_ = net.jvp(params, x, dparams=moves, dx=dx, **given)
+    moved = {path: value + 1e-30j * moves[path] for path, value in params.items()}
+    want, _ = reference.run(net, moved, x if dx is None else x + 1e-30j * dx, **given)
+    close("value", y, want.real, 1e-12)
+    close("direction", y_dot, want.imag / 1e-30, 1e-9)
+    target = np.zeros(y.shape)
+    value, grads, product = net.hvp(params, x, target, moves, loss=stress.squared, **given)
+    ahead, behind = (
+        net.loss_and_grad(params.with_flat(params.flat + s * moves.flat), x, target, loss=stress.squared, **given)[1]
+        for s in (1e-6, -1e-6)
+    )
+    close("Hessian", product.flat, (ahead.flat - behind.flat) / 2e-6, 1e-6)
+
+
+def test_directions_do_not_go_through_a_bridge():
+    net = VECTORS["state"]
+    params, x = example(net)
+    with pytest.raises(InputError, match="feed='state'"):
+        net.jvp(params, x, steps=3)
