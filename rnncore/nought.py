@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .lang.cell import Stepped
-from .plan.ending import ending_of
+from .lang.trace import Step
+from .plan.ending import Ending, ending_of
 from .reference.interpreter import evaluate
 
 __all__ = ["Nought", "nought_of"]
@@ -19,25 +19,22 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Nought:
-    """The sequences of length 0 of a loop: where they are, their states, and the loop's sizes."""
+    """The sequences of length 0 of a loop: where they are, their states, the loop's sizes, how its output is read."""
 
-    layer: Stepped
     at: np.ndarray
     states: dict[str, np.ndarray]
     sizes: Mapping[Any, int]
+    ending: Ending
 
     def ends(self, params: Arrays) -> np.ndarray:
-        """Their output, (sequences, features)."""
-        ending = ending_of(self.layer.step)
-        assert ending is not None
-        return evaluate(ending.roots, self._leaves(params), self.sizes)["y"]
+        """Their outputs, (sequences, features), those of several beside one another."""
+        return np.concatenate(list(evaluate(self.ending.roots, self._leaves(params), self.sizes).values()), 1)
 
     def back(self, params: Arrays, dlast: np.ndarray, final: dict[str, np.ndarray], grads: Arrays) -> None:
         """Add what `dlast`, the adjoint of the final outputs (batch, features), is to final states and parameters."""
-        ending = ending_of(self.layer.step)
-        assert ending is not None
-        leaves = self._leaves(params) | {("out", "y"): dlast[self.at]}
-        for key, value in evaluate(ending.reverse, leaves, self.sizes).items():
+        several = np.split(dlast[self.at], len(self.ending.roots), 1)
+        leaves = self._leaves(params) | {("out", n): d for n, d in zip(self.ending.roots, several, strict=True)}
+        for key, value in evaluate(self.ending.reverse, leaves, self.sizes).items():
             kind, name = key.split(".", 1)
             if kind == "p":
                 grads[name][...] += value.sum(0)
@@ -51,9 +48,10 @@ class Nought:
         return {("param", n): v for n, v in params.items()} | {("state", s): v for s, v in self.states.items()}
 
 
-def nought_of(layer: Stepped, sizes: Mapping[Any, int], lengths: np.ndarray, final: Arrays) -> Nought | None:
+def nought_of(
+    step: Step, sizes: Mapping[Any, int], lengths: np.ndarray, final: Arrays, extras: tuple[str, ...] = ()
+) -> Nought | None:
     """The sequences of length 0 among those of `lengths`; None where there are none, or their output is not known."""
     at = np.flatnonzero(lengths == 0)
-    if not len(at) or ending_of(layer.step) is None:
-        return None
-    return Nought(layer, at, {s: v[at] for s, v in final.items()}, sizes)
+    ending = ending_of(step, extras) if len(at) else None
+    return None if ending is None else Nought(at, {s: v[at] for s, v in final.items()}, sizes, ending)

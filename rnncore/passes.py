@@ -133,7 +133,7 @@ class Pass:
             end = final[step.output_state].copy()  # what the caller gets as state and as output is not one memory
             if step.separate_output:
                 end = _last_rows(out, self.lengths, numbers[step.output.shape[0]])
-                nought = nought_of(layer, numbers, self.lengths, final)
+                nought = nought_of(step, numbers, self.lengths, final)
                 if nought is not None:
                     end[nought.at] = nought.ends({p.name: self.params[prefix + p.name] for p in step.params})
         if tape is None:

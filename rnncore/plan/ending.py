@@ -17,31 +17,36 @@ __all__ = ["Ending", "ending_of"]
 
 @dataclass(frozen=True, eq=False)
 class Ending:
-    """``roots``: the output ``y`` on leaves of the kind ``state``. ``reverse``: ``d.<state>`` and, of one sequence,
-    ``p.<parameter>``, from a leaf ``y`` of the kind ``out``."""
+    """``roots``: the outputs, ``y`` and further ones, on leaves of the kind ``state``.
+
+    ``reverse``: ``d.<state>`` and, of one sequence, ``p.<parameter>``, from leaves of the kind ``out`` under the
+    outputs' names.
+    """
 
     roots: dict[str, Node]
     reverse: dict[str, Node]
 
 
 @lru_cache(maxsize=256)
-def ending_of(step: Step) -> Ending | None:
+def ending_of(step: Step, extras: tuple[str, ...] = ()) -> Ending | None:
     """How the output follows from the new states; None where it is a state itself, or reads anything else.
 
-    An output that is handed on as a state, too, is what it is of the other states, where it can be.
+    An output that is handed on as a state, too, is what it is of the other states, where it can be. `extras` names
+    further outputs that are wanted.
     """
     if not step.separate_output:
         return None
+    outputs = {"y": step.output} | {name: step.roots[f"out.{name}"] for name in extras}
     states = {n.id: s for s, n in step.next_states.items()}
-    others = {k: s for k, s in states.items() if k != step.output.id}
-    return _ending(step, others) or _ending(step, states)
+    others = {k: s for k, s in states.items() if k not in {n.id for n in outputs.values()}}
+    return _ending(step, outputs, others) or _ending(step, outputs, states)
 
 
-def _ending(step: Step, states: dict[int, str]) -> Ending | None:
-    """The output on what the nodes `states` become: leaves."""
+def _ending(step: Step, outputs: dict[str, Node], states: dict[int, str]) -> Ending | None:
+    """The outputs on what the nodes `states` become: leaves."""
     made: dict[int, Node] = {}
     new: set[int] = set()
-    for node in topological([step.output]):
+    for node in topological(outputs.values()):
         with pinned_origin(node.origin):
             if node.id in states:
                 made[node.id] = step.graph.leaf("state", states[node.id], node.shape, "step")
@@ -51,20 +56,20 @@ def _ending(step: Step, states: dict[int, str]) -> Ending | None:
             else:
                 args = tuple(made[a.id] for a in node.args)
                 made[node.id] = step.graph.make(node.op, args, node.attrs, node.shape, node.level)
-    output = made[step.output.id]
-    read = topological([output])
+    roots = {name: made[n.id] for name, n in outputs.items()}
+    read = topological(roots.values())
     if any(n.op == "leaf" and n.level == "step" and n.id not in new for n in read):
         return None
     through = [a for n in read for a in n.args if n.level == "step" and a.level == "call"]
     if any(n.args or n.op == "array" for n in through):
         return None  # a function of parameters: the loop alone passes gradients through it
-    return Ending({"y": output}, _reverse(step, output, read))
+    return Ending(roots, _reverse(step, roots, read))
 
 
-def _reverse(step: Step, output: Node, read: list[Node]) -> dict[str, Node]:
+def _reverse(step: Step, outputs: dict[str, Node], read: list[Node]) -> dict[str, Node]:
+    kinds = {"state": "d", "param": "p"}
     with pinned_origin(None):
-        adjoint = reverse({output: step.graph.leaf("out", "y", output.shape, "step")})
-        kinds = {"state": "d", "param": "p"}
+        adjoint = reverse({n: step.graph.leaf("out", name, n.shape, "step") for name, n in outputs.items()})
         roots = {
             f"{kinds[n.attrs[0]]}.{n.attrs[1]}": adjoint[n.id]
             for n in read
