@@ -23,7 +23,7 @@ RANKS = [
     {"cpu"},
     {"hookspecs", "entries", "discovery", "registry", "params", "inputs", "initialize", "objective", "explanation",
      "describe", "description", "network", "execute", "passes", "bound", "teaching", "nought",
-     "dual", "kept", "segments", "tangent", "translation", "vectors", "writing"},
+     "dual", "kept", "batch", "segments", "tangent", "translation", "vectors", "writing"},
     {"data", "diagnosis", "testing"},
     {"train"},
     {"cli"},
