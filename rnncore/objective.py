@@ -17,11 +17,15 @@ from .lang.graph import Graph, Node, fail, pinned_origin
 from .lang.trace import run_traced
 from .reference.interpreter import Program
 from .registry import current
+from .rowwise import loss_of_rows, loss_step
 
 __all__ = [
     "as_loss", "check_reduction", "loss_grads_and_state", "network_loss", "reduced", "second_derivative", "target_rows",
     "value_and_gradient",
 ]  # fmt: skip
+
+
+_COMPILED = 2**15  # numbers of outputs from which loading a kernel is worth its time
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,26 +56,33 @@ def as_loss(loss: Any) -> Bound:
     return loss
 
 
+def _equations(loss: Bound, graph: Graph) -> tuple[Node, Node, Dim]:
+    """Value and gradient of a loss of one row of outputs, and the size of both inputs, ``o`` and ``target``."""
+    size = Dim(symbols=["o"])
+    o = graph.leaf("input", "o", (size,), "step")
+    target = graph.leaf("input", "target", (size,), "step")
+    value, origin = run_traced(graph, loss.component.fn, o, target, **loss.options)
+    with pinned_origin(origin):
+        if not isinstance(value, Node) or value.shape != ():
+            raise fail(f"loss {loss.name!r} must return a scalar; reduce it with sum() or mean()")
+        unify(size, Dim(), origin)
+        gradient = reverse({value: graph.const(1.0)}).get(o.id)
+        if gradient is None:
+            raise fail(f"loss {loss.name!r} does not depend on the output", origin)
+    return value, gradient, size
+
+
 def _trace(loss: Bound) -> _Traced:
     found = _traced.get(loss)
     if found is not None:
         return found
     with _lock:
         graph = Graph()
-        size = Dim(symbols=["o"])
-        o = graph.leaf("input", "o", (size,), "step")
-        target = graph.leaf("input", "target", (size,), "step")
-        value, origin = run_traced(graph, loss.component.fn, o, target, **loss.options)
-        with pinned_origin(origin):
-            if not isinstance(value, Node) or value.shape != ():
-                raise fail(f"loss {loss.name!r} must return a scalar; reduce it with sum() or mean()")
-            unify(size, Dim(), origin)
-            gradient = reverse({value: graph.const(1.0)}).get(o.id)
-        if gradient is None:
-            raise fail(f"loss {loss.name!r} does not depend on the output", origin)
+        value, gradient, _ = _equations(loss, graph)
+        o = graph.leaf("input", "o", gradient.shape, "step")
         value_only = Program({"value": value})
         both = {"value": value, "gradient": gradient}
-        with pinned_origin(origin):
+        with pinned_origin(gradient.origin):
             moved = tangent([gradient], {o: graph.leaf("input", "do", o.shape, "step")}).get(gradient.id)
         second = {**both, "second": graph.const(0.0) if moved is None else moved}
         _traced[loss] = _Traced(value_only, Program(both), Program(second))
@@ -90,6 +101,9 @@ class _Sizes(dict):
 
 def value_and_gradient(loss: Bound, o: np.ndarray, target: np.ndarray, gradient: bool = True):
     """Loss of every row (rows,), float64, and its gradient (rows, outputs) or None."""
+    if gradient and o.size >= _COMPILED and o.dtype == target.dtype and str(o.dtype) in ("float32", "float64"):
+        each, gradients = loss_of_rows(loss_step(loss, _equations), *map(np.ascontiguousarray, (o, target)))
+        return each.astype(np.float64), gradients
     traced = _trace(loss)
     leaves = {("input", "o"): o, ("input", "target"): target}
     values = (traced.both if gradient else traced.value)(leaves, _Sizes(o.shape[1]))
