@@ -1,10 +1,10 @@
 """How fast does an attention decoder train against the same network as a PyTorch loop and as a JAX scan?
 
-``python -m benchmarks.attention``: a bidirectional GRU encoder and a GRU decoder with Bahdanau's scorer, 32 sequences of
-50 steps to 50 steps, 128 units (64 a direction), tokens of 64 kinds on both sides, teacher forcing, cross-entropy: its
-value and the gradients of every weight. PyTorch runs its own fused GRU as the encoder and a loop of matrix products over
-all sequences as the decoder; JAX two scans and one, under jit. All see the same weights; their losses must agree. Calls
-take turns, and all rest between turns until the others' threads sleep.
+``python -m benchmarks.attention``: a bidirectional GRU encoder and a GRU decoder with Bahdanau's scorer, 32 sequences
+of 50 steps to 50 steps, 128 units (64 a direction), tokens of 64 kinds on both sides, teacher forcing, cross-entropy:
+its value and the gradients of every weight. PyTorch runs its own fused GRU as the encoder and a loop of matrix products
+over all sequences as the decoder; JAX two scans and one, under jit. All see the same weights; their losses must agree.
+Calls take turns, and all rest between turns until the others' threads sleep.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ def torch_step(params, x, target) -> Callable[[], float]:
     p = {k: torch.tensor(v, requires_grad=True) for k, v in params.items() if not k.startswith("encoder.")}
     w_x, w_c, w_h = (torch.cat([p[f"decoder.W_{a}{g}"] for g in "zrn"]).detach().requires_grad_() for a in "xCh")
     b_x = torch.cat([p["decoder.b_z"], p["decoder.b_r"], p["decoder.b_xn"]]).detach().requires_grad_()
-    leaves = [*gru.parameters(), w_x, w_c, w_h, b_x, p["decoder.b_hn"], p["scorer.W_ka"], p["scorer.W_qa"],
-              p["scorer.b_a"], p["scorer.v"], p["bridge.W_h"], p["bridge.b_h"], p["readout.V"], p["readout.c"]]  # fmt: skip
+    leaves = [*gru.parameters(), w_x, w_c, w_h, b_x, p["decoder.b_hn"], p["scorer.W_ka"],
+              p["scorer.W_qa"], p["scorer.b_a"], p["scorer.v"], p["bridge.W_h"], p["bridge.b_h"], p["readout.V"],
+              p["readout.c"]]  # fmt: skip
     one_hot = torch.eye(KINDS)[torch.tensor(x)]
     truth = torch.tensor(target)
     fed = torch.cat([torch.zeros(BATCH, 1, KINDS), torch.eye(KINDS)[truth[:, :-1]]], 1)
@@ -152,16 +153,20 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     net, params, x, target = problem()
     steps: dict[str, Callable[[], Any]] = {
-        "ours": ours(net, params, x, target), "torch": torch_step(params, x, target), "jax": jax_step(params, x, target),
-    }  # fmt: skip
+        "ours": ours(net, params, x, target),
+        "torch": torch_step(params, x, target),
+        "jax": jax_step(params, x, target),
+    }
     values = {name: step() for name, step in steps.items()}
     spread = max(values.values()) - min(values.values())
     if spread > 1e-4:
         raise SystemExit(f"the losses differ: {values}")
     seconds = in_turns(steps, options.rounds)
     ratio = {name: seconds[name] / seconds["ours"] for name in BARS}
-    rows = [[name, f"{1e3 * s:.1f}", f"{s / seconds['ours']:.2f}", f"{values[name]:.5f}"] for name, s in seconds.items()]
-    print(f"medians of {options.rounds} turns of 3 calls, {options.threads} threads, B{BATCH} {SOURCE} to {TARGET} H{UNITS}")
+    times = {name: s / seconds["ours"] for name, s in seconds.items()}
+    rows = [[name, f"{1e3 * s:.1f}", f"{times[name]:.2f}", f"{values[name]:.5f}"] for name, s in seconds.items()]
+    shape = f"B{BATCH} {SOURCE} to {TARGET} H{UNITS}"
+    print(f"medians of {options.rounds} turns of 3 calls, {options.threads} threads, {shape}")
     print(table(("training step", "ms", "times ours", "loss"), rows))
     slow = [f"{ratio[n]:.2f} times faster than {n}; the bar is {bar}" for n, bar in BARS.items() if ratio[n] < bar]
     verdict(options, slow)
