@@ -7,7 +7,7 @@ import stress
 import rnncore as rn
 from rnncore.combine import topology, wired
 from rnncore.errors import InputError
-from rnncore.lang import tanh
+from rnncore.lang import cell, tanh
 from rnncore.testing import close, same_bits
 
 LENGTHS = np.array([6, 3, 0, 1])
@@ -232,3 +232,39 @@ def test_networks_that_cannot_be_taught(net, words):
     with pytest.raises(InputError, match=words):
         net.loss_and_grad(params, x, target, loss=stress.squared, teacher_forcing="always")
     net.loss_and_grad(params, x, target, loss=stress.squared, teacher_forcing="never")
+
+
+def test_steps_left_out_and_episodes_that_start_within():
+    net = network()
+    params, x, state, true = numbers(net)
+    rng = np.random.default_rng(4)
+    mask, reset = rng.random((4, 6)) < 0.7, rng.random((4, 6)) < 0.3
+    given = {"lengths": LENGTHS, "state": state, "mask": mask, "reset": reset, "target": true}
+    h, y, outputs = state["h"], state["y"], []
+    for t in range(6):
+        inside = (t < LENGTHS)[:, None]
+        fresh, active = inside & reset[:, t, None], inside & mask[:, t, None]
+        h, y = np.where(fresh, 0, h), np.where(fresh, 0, y)
+        new = np.tanh(x[:, t] @ params["W_xh"].T + y @ params["W_yh"].T + params["b_h"])
+        outputs.append(np.where(active, new @ params["readout.V"].T + params["readout.c"], 0))
+        h, y = np.where(active, new, h), np.where(active, true[:, t], y)
+    got, final = net(params, x, teacher_forcing="always", **given)
+    close("output", got, np.stack(outputs, 1), 1e-12)
+    close("h", final["h"], h, 1e-12)
+    close("y", final["y"], y, 1e-12)
+
+
+@cell
+def inward(w, h):
+    return tanh(w.h(h))
+
+
+def test_a_network_without_inputs():
+    net = rn.Network(fed(inward(5)), inputs=None)
+    params, true = net.init(seed=1, dtype="float64"), np.random.default_rng(0).standard_normal((4, 6, 3))
+    given = {"steps": 6, "state": {"y": true[:, 0], "h": np.zeros((4, 5))}}
+    y, final = net(params, None, target=true, teacher_forcing="always", **given)
+    read = np.concatenate([true[:, :1], true[:, :-1]], 1)
+    h = np.tanh(read @ params["W_yh"].T + params["b_h"])
+    close("output", y, h @ params["readout.V"].T + params["readout.c"], 1e-13)
+    close("y", final["y"], true[:, -1], 1e-15)

@@ -127,6 +127,11 @@ def taken(w, x, y):
 
 
 @rn.lang.cell
+def further(w, x, h, *, y):
+    return rn.lang.tanh(w.h(x, h, y) * rn.lang.sum(y))
+
+
+@rn.lang.cell
 def second(w, x, h, y):
     return rn.lang.tanh(w.h(x, h)), rn.lang.tanh(w.y(x, y))
 
@@ -176,9 +181,10 @@ def test_a_description():
     assert "def output_to_hidden" in explained and "def lstm" in explained and "readout.V" in explained
 
 
-def test_a_state_may_be_called_y_in_a_cell_of_ones_own():
-    check_kernel(rn.Network(taken(4), inputs=3))
-    check_gradients(rn.Network(taken(4), inputs=3))
+def test_a_state_or_an_input_may_be_called_y_in_a_cell_of_ones_own():
+    for net in (rn.Network(taken(4), inputs=3), rn.Network(further(4), inputs={"x": 3, "y": 2})):
+        check_kernel(net)
+        check_gradients(net)
 
 
 def test_an_error_says_what_was_got():
