@@ -22,15 +22,18 @@ RANKS = [
     {"reference"},
     {"cpu"},
     {"hookspecs", "entries", "discovery", "registry", "params", "inputs", "initialize", "objective", "explanation",
-     "describe", "description", "network", "execute", "passes", "bound", "teaching", "nought",
-     "dual", "kept", "batch", "segments", "tangent", "translation", "vectors", "writing"},
+     "describe", "description", "network", "execute", "passes", "bound", "rowwise", "teaching", "nought",
+     "dual", "kept", "batch", "segments", "tangent", "translation", "vectors", "writing", "beams", "generation", "speaker"},
     {"data", "diagnosis", "testing"},
     {"train"},
     {"cli"},
 ]  # fmt: skip
 RANK = {name: k for k, names in enumerate(RANKS) for name in names}
-# words of the language and of Python that schedules and initializers are called by, too
-WORDS = {"constant", "exponential", "identity", "normal", "ones", "step", "uniform", "zeros"}
+# words of the language and of Python that schedules, initializers and scorers are called by, too
+WORDS = {
+    "concat", "constant", "dot", "exponential", "general", "identity", "location", "normal", "ones", "step", "uniform",
+    "zeros",
+}  # fmt: skip
 
 
 def parsed(path):
