@@ -14,6 +14,7 @@ _LAZY = {
     "Tokens": "inputs",
     "diagnose": "diagnosis",
     "explain": "explanation",
+    "generate": "generation",
     "hookimpl": "hookspecs",
     "register": "registry",
     "cells": "registry",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .diagnosis import diagnose
     from .errors import FileError, InputError, LanguageError, PluginError, RnncoreError
     from .explanation import explain
+    from .generation import generate
     from .hookspecs import hookimpl
     from .inputs import Tokens
     from .network import Network

@@ -18,7 +18,7 @@ from .errors import InputError
 from .inputs import Batch, Writing, as_array
 from .lang.cell import sizes_of
 
-__all__ = ["Lesson", "fed_back", "lesson", "lesson_of", "ratio_of"]
+__all__ = ["Lesson", "fed_back", "features_at", "lesson", "lesson_of", "ratio_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +98,11 @@ def lesson(net, batch: Batch, true: np.ndarray, ratio: float, seed, dtype) -> Le
     for array, values in zip(arrays.values(), (true, coins[:, None]), strict=True):
         array[index] = values
     taught, widths = layer.teaching, {name: a.shape[1] for name, a in arrays.items()}
-    given = {**_features_at(net, prefix), **widths}
+    given = {**features_at(net, prefix), **widths}
     return Lesson(prefix, taught, sizes_of(taught, given), arrays)
 
 
-def _features_at(net, prefix: str) -> dict[str, int]:
+def features_at(net, prefix: str) -> dict[str, int]:
     """Features of the inputs of the loop at `prefix`."""
     layer, sizes = net.loops[prefix]
     return {name: sizes[layer.step.dims[name]] for name in (*layer.step.inputs, *layer.step.sources)}

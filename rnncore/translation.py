@@ -12,11 +12,21 @@ from .cpu.dense import affine, affine_backward
 from .cpu.layout import Rows, Sources, layout_of
 from .kept import Kept
 
-__all__ = ["translate", "translate_back"]
+__all__ = ["encode", "translate", "translate_back"]
 
 
 def translate(pass_, block: Translate, prefix: str, xs, rows: Rows, sizes, out):
     """Run encoder, keys and decoder; (None, the tape's part)."""
+    writer, ends, inner = encode(pass_, block, prefix, xs, rows, sizes)
+    lesson = pass_.batch.lesson
+    own = Rows(pass_.batch.writing.base, 1)
+    _, decoder = writer.run(block.decoder, prefix, {} if lesson is None else lesson.arrays, own, sizes, out, False)
+    kept = {"prefix": prefix, "sizes": sizes, "writer": writer, "ends": ends, "out": None if out is None else out[2]}
+    return None, Kept(block, [part for part in (*inner, decoder) if part is not None], kept)
+
+
+def encode(pass_, block: Translate, prefix: str, xs, rows: Rows, sizes):
+    """Run encoder and keys: the pass of the decoder, the encoder's final states, the tape's parts."""
     width, own = block.encoder.features(sizes), pass_.ragged()
     xs = {name: xs[name] for name in pass_.batch.arrays}  # what teaches the decoder is not the encoder's
     values = np.empty((pass_.total, width), pass_.dtype)
@@ -29,13 +39,7 @@ def translate(pass_, block: Translate, prefix: str, xs, rows: Rows, sizes, out):
         arrays[KEYS + "k0"] = scored
     ends = dict(pass_.final)
     handed = _hand_over(pass_, block, prefix, sizes, ends)
-    writer = _writer(pass_, handed, Sources(arrays, own.base, pass_.lengths))
-    lesson = pass_.batch.lesson
-    own = Rows(pass_.batch.writing.base, 1)
-    _, decoder = writer.run(block.decoder, prefix, {} if lesson is None else lesson.arrays, own, sizes, out, False)
-    inner = [part for part in (encoder, keys, decoder) if part is not None]
-    kept = {"prefix": prefix, "sizes": sizes, "writer": writer, "ends": ends, "out": None if out is None else out[2]}
-    return None, Kept(block, inner, kept)
+    return _writer(pass_, handed, Sources(arrays, own.base, pass_.lengths)), ends, (encoder, keys)
 
 
 def _hand_over(pass_, block: Translate, prefix: str, sizes, ends) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from ..lang.graph import Graph, Node, fail, pinned_origin
 from ..lang.trace import Signature, Step, resolve, run_traced
 from .wiring import FORCED, TRUE, Wiring
 
-__all__ = ["Wired"]
+__all__ = ["Wired", "resolved"]
 
 
 @dataclass(frozen=True)
@@ -91,16 +91,22 @@ def _trace(wired: Wired) -> tuple[Step, tuple[tuple[str, int], ...], str | None]
     layers = [replace(layer, units=0) for layer in wired.layers]  # one step serves every number of units
     output, origin = run_traced(graph, wired.fn, net, *layers, **dict(wired.items))
     with pinned_origin(origin):
-        if not isinstance(output, Node) or len(output.shape) != 1:
-            raise fail(f"{wired.name} must return the output, a vector")
-        for state in net.states:
-            if f"next.{state}" not in net.roots:
-                raise fail(f"{wired.name} hands on no new {state}")
-        of = net.output_state(output)
-        leaves = net.inputs | net.states | net.sources
-        dims = {n: leaf.shape[-1] if leaf.shape else Dim(symbols=[n]) for n, leaf in leaves.items()}
-        extras = {f"out.{name}": node for name, node in net.extras.items()}
-        signature = Signature(tuple(net.inputs), tuple(key.removeprefix("next.") for key in net.roots))
-        step = resolve(wired.name, graph, signature, net, net.roots | {"y": output} | extras, dims, of is None)
+        step = resolved(wired.name, net, output)
     places = tuple((prefix, next(k for k, each in enumerate(layers) if each is layer)) for prefix, layer in net.members)
-    return replace(step, of_state=of, sources=tuple(net.sources), extras=tuple(net.extras)), places, net.fed_back
+    return step, places, net.fed_back
+
+
+def resolved(name: str, net: Wiring, output: Any) -> Step:
+    """The step that a wiring has become, under the name of its function."""
+    if not isinstance(output, Node) or len(output.shape) != 1:
+        raise fail(f"{name} must return the output, a vector")
+    for state in net.states:
+        if f"next.{state}" not in net.roots:
+            raise fail(f"{name} hands on no new {state}")
+    of = net.output_state(output)
+    leaves = net.inputs | net.states | net.sources
+    dims = {n: leaf.shape[-1] if leaf.shape else Dim(symbols=[n]) for n, leaf in leaves.items()}
+    extras = {f"out.{name}": node for name, node in net.extras.items()}
+    signature = Signature(tuple(net.inputs), tuple(key.removeprefix("next.") for key in net.roots))
+    step = resolve(name, net.graph, signature, net, net.roots | {"y": output} | extras, dims, of is None)
+    return replace(step, of_state=of, sources=tuple(net.sources), extras=tuple(net.extras))

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..plan.model import ROWWISE
+from .drawing import rowwise
 from .emit import TURN
 from .layout import Layout, Rows, Sources
 from .loop import Compiled, LoopWeights, Packing, functions
@@ -65,6 +67,8 @@ class Call:
         } | self.packing.counts  # fmt: skip
         table = functions(self.code.dtype)
         self.addresses = {f"fn.{name}": address for name, address in table.items()}
+        if any(node.op in ROWWISE for node in self.code.plan.nests):
+            self.addresses |= {f"fn.{name}": address for name, address in rowwise(self.code.dtype).items()}
         self.addresses |= prepared.weights.addresses
         self.addresses["starts"] = address_of(starts)
         self.addresses |= layout.addresses

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from ..lang.ops import OPS
 from ..plan.model import Plan, Product
 from .region import emit_region
-from .writer import FUNCTION, Kernel, Writer
+from .writer import ARITY, FUNCTION, Kernel, Writer
 
 __all__ = ["TURN", "Kernel", "emit"]
 
-ARITY = 16  # of the product library's functions
 TURN = 64  # bytes of a chunk's counts: slices taken and done, shares of its sums taken and done
 
 

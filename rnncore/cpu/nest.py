@@ -45,13 +45,13 @@ class _Nest:
         outside, w.lines = w.lines, []
         for n in over_positions:
             w.put(loop)
-            w.put(f"    store({self._address(n)} + j, spread({self._zero(n)}))")
+            w.put(f"    store({self.r.address(n)} + j, spread({self._zero(n)}))")
         w.block("for position in range(source_count):")
         for name, variable in sources.items():
             w.put(f"{variable} = (source_row + position) * {w.size(f'ld.source.{name}')}")
         for n in order:
             if n.op == "over":
-                w.put(f"{r.name(n)} = load_one({self._address(n.args[0])} + {w.item} * position)")
+                w.put(f"{r.name(n)} = load_one({self.r.address(n.args[0])} + {w.item} * position)")
                 self.values[n.id] = r.name(n)
         for n in over_units:
             w.put(f"{r.name(n)}_sum = spread({self._zero(n)})")
@@ -62,7 +62,7 @@ class _Nest:
         self._ends(over_units, over_positions, stores, sources)
         w.end()
         for n in over_units:
-            w.put(f"store_one({self._address(n)} + {w.item} * position, total({r.name(n)}_sum, {w.count}))")
+            w.put(f"store_one({self.r.address(n)} + {w.item} * position, total({r.name(n)}_sum, {w.count}))")
         w.end()
         outside += w.lines
         w.lines = outside
@@ -75,13 +75,6 @@ class _Nest:
     def _zero(self, n: Node) -> str:
         return self.w.constant(n.graph.const(0.0))
 
-    def _address(self, n: Node) -> str:
-        """Where this row's vector lies in memory."""
-        if n.level == "call":
-            return self.w.call_vector(n)
-        base, ld, row, _ = self.w.locate(self.r.origin_of(n))
-        return self.r._base(base, ld, row)
-
     def _compute(self, n: Node, sources) -> None:
         w, name = self.w, self.r.name(n)
         if n.op == "over" or n.op == "leaf" and n.attrs[0] == "like":
@@ -90,7 +83,7 @@ class _Nest:
             label = n.attrs[1]
             text = f"load_n({w.pointer(f'source.{label}')} + {sources[label]} + j, left)"
         elif n.op == "along":
-            text = f"load_n({self._address(n.args[0])} + j, left)"
+            text = f"load_n({self.r.address(n.args[0])} + j, left)"
         else:
             arguments = [self._value(a) for a in n.args[: 1 if n.op in SHAPED else None]]
             text = f"{FUNCTION.get(n.op, n.op)}({', '.join(arguments)})"
@@ -105,7 +98,7 @@ class _Nest:
         for n in over_units:
             w.put(f"{self.r.name(n)}_sum = add({self.r.name(n)}_sum, keep({self._value(n.args[0])}, left))")
         for n in over_positions:
-            at = f"{self._address(n)} + j"
+            at = f"{self.r.address(n)} + j"
             w.put(f"store({at}, add(load({at}), keep({self._value(n.args[0])}, left)))")
         for st in stores:
             label = st.where[1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..lang.dims import POSITION
 from ..lang.graph import Node, topological
 from ..lang.ops import SHAPED
-from ..plan.model import ONE, REDUCTIONS, Plan, Store, reduces_positions
+from ..plan.model import ONE, REDUCTIONS, ROWWISE, Plan, Store, apart, reduces_positions
 from .nest import emit_nests
-from .writer import FUNCTION, Writer
+from .writer import ARITY, FUNCTION, Writer
 
 __all__ = ["emit_region"]
 
@@ -90,7 +90,7 @@ class _Region:
         ends = [n for n in self.needed if n.op in REDUCTIONS and ready[n.id][1] == phase + 1]
         nests = [n for n in ends if reduces_positions(n)]
         sums = [n for n in ends if n not in nests]
-        nodes = [n for n in self.needed if len(n.shape) == 1 and ready[n.id][1] == phase and not reduces_positions(n)]
+        nodes = [n for n in self.needed if len(n.shape) == 1 and ready[n.id][1] == phase and not apart(n)]
         dims = []
         for d in [n.shape[0] for n in nodes] + [st.dim for st in here] + [n.args[0].shape[0] for n in sums]:
             if d not in dims:
@@ -99,6 +99,22 @@ class _Region:
             self._loop(d, [n for n in nodes if n.shape[0] == d], [st for st in here if st.dim == d],
                        [n for n in sums if n.args[0].shape[0] == d])  # fmt: skip
         emit_nests(self, nests, sources)
+        for n in self.needed:
+            if n.op in ROWWISE and ready[n.id][1] == phase + 1:
+                self._call(n)
+
+    def _call(self, n: Node) -> None:
+        """A library function of whole rows: addresses of arguments and of the result, its size and bytes."""
+        given = [*(self.address(a) for a in n.args), self.address(n), *self.extent(n.shape[0])]
+        given += ["0"] * (ARITY - len(given))
+        self.w.put(f"call_library({self.w.pointer(f'fn.{n.op}')}, ({', '.join(given)}))", n.origin)
+
+    def address(self, n: Node) -> str:
+        """Where this row's vector lies in memory."""
+        if n.level == "call":
+            return self.w.call_vector(n)
+        base, ld, row, _ = self.w.locate(self.origin_of(n))
+        return self._base(base, ld, row)
 
     def _loop(self, dim, nodes, stores, sums) -> None:
         w = self.w

@@ -11,7 +11,7 @@ from ..lang.graph import Node
 from ..lang.ops import OPS
 from ..plan.model import Plan, Product
 
-__all__ = ["Kernel", "Writer", "FUNCTION"]
+__all__ = ["ARITY", "Kernel", "Writer", "FUNCTION"]
 
 
 @dataclass
@@ -183,6 +183,7 @@ class Writer:
         return f"list_{row}", "0"
 
 
+ARITY = 16  # of library functions
 FUNCTION = {"and": "and_", "or": "or_", "not": "not_", "abs": "abs_"}
 _OWN = re.compile(r"(at|c|l|number|vector)\d+|(p|s|o|ld|list|pos|source)_.*|.*_sum|.*_shift|.*_row")
 _RESERVED = {

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .dims import POSITION, Dim
+from .drawing import DRAW, draw
 from .graph import Arithmetic, Graph, Node, author_line, fail, match
 
 __all__ = ["OPS", "SHAPED", "Op", "apply", "as_condition", "as_node", "as_number", "like", "shape_leaf", "sum_to"]
@@ -49,6 +50,12 @@ def _rmax(a):
 
 
 # shape rules: (node or None, *argument shapes) -> shape; they unify sizes as they go
+def _drawn(node, a, how):
+    origin = node.origin if node is not None else author_line()
+    match(how[0], DRAW, origin)
+    return a
+
+
 def _pointwise(node, *shapes):
     rank = max(len(s) for s in shapes)
     full = [s for s in shapes if len(s) == rank]
@@ -113,6 +120,7 @@ class Op:
     conditions: int = 0  # leading arguments that are true or false, not numbers
     linear: int = 0  # leading arguments in each of which a row is linear that is not pointwise
     jvp: Callable[[Mapping[int, Node], Node], Node | None] | None = None  # tangents of arguments by their place
+    whole: bool = False  # reads and gives whole rows: a function of the library, called once a row
     limits: tuple[float, ...] = ()  # values that it saturates at: its slope goes to 0 there
 
     @property
@@ -213,6 +221,7 @@ _ROWS = [
        shape=lambda node, a, b: (a[0], b[0]), costly=True, linear=2),
     Op("transpose", 1, lambda a: np.swapaxes(a, -1, -2), lambda g, n: (apply("transpose", g),),
        shape=lambda node, a: (a[1], a[0]), linear=1),
+    Op("draw", 2, draw, _none, shape=_drawn, costly=True, whole=True),
     Op("eye", 1, lambda a: np.eye(*a.shape, dtype=a.dtype), _none),
     Op("total", 1, np.sum, lambda g, n: (apply("spread", g, n.args[0]),), shape=lambda node, a: (), linear=1),
 ]

@@ -6,16 +6,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..lang.graph import Node
+from ..lang.ops import OPS
 
-__all__ = ["ONE", "REDUCTIONS", "Slot", "Product", "Store", "Sum", "Plan", "reduces_positions"]
+__all__ = [
+    "ENDS", "ONE", "REDUCTIONS", "ROWWISE", "Slot", "Product", "Store", "Sum", "Plan", "apart", "reduces_positions",
+]  # fmt: skip
 
 ONE = 1  # the size of a scalar's column
 REDUCTIONS = ("sum", "rmax", "psum")
+ROWWISE = tuple(name for name, row in OPS.items() if row.whole)
+ENDS = REDUCTIONS + ROWWISE  # what is there only when everything before it is through
 
 
 def reduces_positions(node: Node) -> bool:
     """Whether `node` sums what is there for every position and unit: over units, or over positions."""
     return node.op in REDUCTIONS and len(node.args[0].shape) == 2
+
+
+def apart(node: Node) -> bool:
+    """Whether `node` comes from a loop or a library call of its own, into a work column."""
+    return reduces_positions(node) or node.op in ROWWISE
 
 
 @dataclass(eq=False)
@@ -84,5 +94,5 @@ class Plan:
     states: dict[str, Any]
     inputs: dict[str, Any]
     outs: dict[str, Any]
-    nests: list[Node]  # sums of what is there for every position and unit; each has a work column
+    nests: list[Node]  # what comes from a loop or a library call of its own; each has a work column
     names: dict[int, str] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..lang.graph import Node, author_names, topological
 from ..lang.ops import apply
-from .model import ONE, REDUCTIONS, Plan, Product, Slot, Store, Sum, reduces_positions
+from .model import ENDS, ONE, ROWWISE, Plan, Product, Slot, Store, Sum, apart
 from .slots import Slots, outer_sum, root_name
 
 __all__ = ["schedule"]
@@ -78,9 +78,11 @@ class _Layout:
             if slot.when == "loop":
                 self.columns[slot.name] = slot.dim
                 self.place[slot.leaf.id] = ("work", slot.name)
-        self.nests = [n for n in topological(self._everything()) if reduces_positions(n)]
+        self.nests = [n for n in topological(self._everything()) if apart(n)]
         for node in self.nests:
             self._column("n", node)
+        for node in [a for n in self.nests if n.op in ROWWISE for a in n.args]:
+            self._materialise(node)
         for node in operands:
             self._materialise(node)
         for total in self.sums:
@@ -118,7 +120,7 @@ class _Layout:
         for key, node in list(self.roots.items()):
             if not key.startswith("out.d."):
                 continue
-            terms = _flat(node)
+            terms = _flat(node, uses)
             mine = [t for t in terms if t.id in self.s.slot_of and uses[t.id] == 1]
             if len(mine) != 1 or self.s.slot_of[mine[0].id].bias is not None:
                 continue
@@ -191,7 +193,7 @@ class _Layout:
             result = (0, 0)
         else:
             result = max(self._when(a) for a in node.args)
-            if node.op in REDUCTIONS:
+            if node.op in ENDS:
                 result = (result[0], result[1] + 1)
         self.ready[node.id] = result
         return result
@@ -202,7 +204,7 @@ class _Layout:
         kept = {st.node.id for st in self.stores if st.where[0] == "work"}
         for node in topological(roots):
             for a in node.args:
-                if a.level == "call" or a.op == "leaf" or a.id in kept or reduces_positions(a) or len(a.shape) == 2:
+                if a.level == "call" or a.op == "leaf" or a.id in kept or apart(a) or len(a.shape) == 2:
                     continue
                 here, there = self._segment(a), self._segment(node, reading=True)
                 vector = len(a.shape) == 1
@@ -218,7 +220,7 @@ class _Layout:
 
     def _segment(self, node: Node, reading: bool = False) -> tuple:
         wave, phase = self._when(node)
-        if reading and node.op in REDUCTIONS:
+        if reading and node.op in ENDS:
             phase -= 1
             return (wave, phase, str(node.args[0].shape))
         return (wave, phase, str(node.shape))
@@ -300,7 +302,8 @@ def _adjacent(columns: Mapping[str, Any], a: str, b: str) -> bool:
     return a in columns and b in columns and order.index(b) == order.index(a) + 1
 
 
-def _flat(node: Node) -> list[Node]:
-    if node.op == "add":
-        return [t for a in node.args for t in _flat(a)]
+def _flat(node: Node, uses: Mapping[int, int]) -> list[Node]:
+    """The terms of a sum, of which nothing else reads a part."""
+    if node.op == "add" and uses[node.id] == 1:
+        return [t for a in node.args for t in _flat(a, uses)]
     return [node]

@@ -20,7 +20,7 @@ def values(*shape):
 
 
 POSITIVE = ("log", "sqrt")
-WITHOUT = {name for name, row in OPS.items() if row.boolean} | {"stop", "eye", "spread"}
+WITHOUT = {name for name, row in OPS.items() if row.boolean} | {"stop", "eye", "spread", "draw"}
 SMOOTH = {name: row for name, row in OPS.items() if row.pointwise and name not in WITHOUT}
 MATRIX = {
     "matmul": (("call", N, M), ("step", M)), "matmul_t": (("call", N, M), ("step", N)),

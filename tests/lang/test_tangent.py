@@ -13,7 +13,7 @@ N, M, P, ROWS = 5, 3, 4, 2
 STEP = 1e-30
 SIZES = {"n5": N, "n3": M, POSITION: P}
 COUNT = {("position", "count"): np.array([4, 2])}
-STILL = {name for name, row in OPS.items() if row.boolean} | {"stop", "eye"}
+STILL = {name for name, row in OPS.items() if row.boolean} | {"stop", "eye", "draw"}
 V, W, WIDE = ("step", "n5"), ("step", "n3"), ("step", POSITION, "n3")
 SPECS = {
     "sum": (V,), "rmax": (V,), "spread": (("step",),), "along": (W,), "over": (("step", POSITION),), "psum": (WIDE,),
@@ -96,7 +96,7 @@ def test_one_moving_argument_is_enough(name, specs):
         np.testing.assert_allclose(np.broadcast_to(got, want.shape), want, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", sorted(STILL - {"eye", "not", "and", "or"}))
+@pytest.mark.parametrize("name", sorted(STILL - {"eye", "not", "and", "or", "draw"}))
 def test_what_has_no_derivative_does_not_move(name):
     root, dots, _ = example(name, (V,) * OPS[name].arity)
     assert root.id not in tangent([root], dots)
