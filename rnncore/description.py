@@ -154,7 +154,7 @@ class Description:
             yield from bridge_parameters(self)
         if self.outputs is not None:
             yield "readout.V", (self.outputs, self.features), "readout", None, None
-            yield "readout.c", (self.outputs,), "bias", 0.0, None
+            yield "readout.c", (self.outputs,), "bias", None, None
 
     # JSON
     def describe(self) -> dict[str, Any]:

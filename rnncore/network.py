@@ -66,10 +66,11 @@ class Network(Description):
             Precision of everything computed with these parameters.
         device : {"cpu"}
         **roles
-            Initialiser of a role: ``input``, ``recurrent``, ``diagonal``, ``vector``, ``scalar``, ``readout``,
-            ``state``; each a number, the name of a registered initialiser, or one with options, such as
+            Initialiser of a role: ``input``, ``recurrent``, ``diagonal``, ``bias``, ``vector``, ``scalar``,
+            ``readout``, ``state``; each a number, the name of a registered initialiser, or one with options, such as
             ``recurrent=rn.initializers.orthogonal(gain=0.9)``. What a cell's equations say with ``init=``
-            or ``bias=`` stays.
+            or ``bias=`` stays, but for what an initialiser names that sets several arrays of a layer together, such as
+            ``bias=rn.initializers.chrono(t_max=200)``.
 
         Raises
         ------

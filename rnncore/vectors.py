@@ -132,7 +132,7 @@ def bridge_parameters(net: Network):
     """(path, shape, role, start, the author's line) of the maps from the vector to each state."""
     for path, (size,) in net.state_shapes.items():
         yield f"bridge.W_{path}", (size, net.sizes["x"]), "input", None, None
-        yield f"bridge.b_{path}", (size,), "bias", 0.0, None
+        yield f"bridge.b_{path}", (size,), "bias", None, None
 
 
 def bridge(net: Network, params: Params, batch: Batch) -> dict[str, np.ndarray]:

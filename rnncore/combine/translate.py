@@ -80,7 +80,7 @@ class Translate(Block):
         for path, size, found in rows:
             name = path.rpartition(".")[2]
             yield f"{prefix}bridge.W_{name}", (size, sum(n for _, n in found)), "input", None, None
-            yield f"{prefix}bridge.b_{name}", (size,), "bias", 0.0, None
+            yield f"{prefix}bridge.b_{name}", (size,), "bias", None, None
 
 
 def last_paths(block: Block, prefix: str) -> list[str]:

@@ -87,7 +87,7 @@ class Wiring:
             for letter, v in operands.items()
         ]
         if bias:
-            terms.append(self.parameter(f"{prefix}b_{name}", (size,), "bias", 0.0))
+            terms.append(self.parameter(f"{prefix}b_{name}", (size,), "bias", None))
         total = terms[0]
         for term in terms[1:]:
             total = apply("add", total, term)
@@ -190,7 +190,7 @@ class Wiring:
         """The affine readout o = c + V h, parameters ``readout.V`` (outputs, size of h) and ``readout.c``."""
         size = Dim(number=_positive("outputs", outputs))
         weight = self.parameter("readout.V", (size, h.shape[0]), "readout", None)
-        return apply("matmul", weight, h) + self.parameter("readout.c", (size,), "bias", 0.0)
+        return apply("matmul", weight, h) + self.parameter("readout.c", (size,), "bias", None)
 
     def final_names(self) -> dict[tuple, str]:
         """Parameters already have their names (see `rnncore.lang.trace.resolve`)."""

@@ -246,7 +246,12 @@ def schedule(fn: Callable) -> Schedule:
 
 
 def initializer(fn: Callable) -> Initializer:
-    """Make an initialiser of a function ``(shape, rng, *, options) -> array`` (float64)."""
+    """Make an initialiser of a function ``(shape, rng, *, options) -> array`` (float64).
+
+    One whose first argument is called ``shapes`` sets several arrays of a layer together: it is given a mapping from
+    name to shape of the layer's arrays of one role, and returns those that it sets, by name. They take the place of
+    what the equations say.
+    """
     return Initializer(fn)
 
 

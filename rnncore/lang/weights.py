@@ -119,7 +119,7 @@ class Name(Arithmetic):
             if not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise fail(f"bias of w.{self.name} must be True, False or a number that is finite, got {bias!r}")
             key = ("bias", self.name, tuple(several[0][0] for several in read))
-            total = total + self.weights.parameter(key, "bias", (out,), float(value))
+            total = total + self.weights.parameter(key, "bias", (out,), None if bias is True else float(value))
         return total
 
     def _size(self, size) -> Dim:

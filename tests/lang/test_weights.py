@@ -19,7 +19,7 @@ def test_an_affine_map_has_a_matrix_for_every_operand_and_a_bias():
     assert parameters(fn) == {
         "W_xi": (("units", "x"), "input", None),
         "W_hi": (("units", "units"), "recurrent", None),
-        "b_i": (("units",), "bias", 0.0),
+        "b_i": (("units",), "bias", None),
     }
 
 
@@ -128,7 +128,7 @@ def test_the_identity_has_the_shape_of_its_matrix():
     np.testing.assert_array_equal(y[:, 1], start)
 
 
-@pytest.mark.parametrize("bias, start", [(True, 0.0), (0.5, 0.5), (-1, -1.0)])
+@pytest.mark.parametrize("bias, start", [(True, None), (0.0, 0.0), (0.5, 0.5), (-1, -1.0)])
 def test_a_bias_may_be_a_number(bias, start):
     def fn(w, x, h):
         return w.a(x, h, bias=bias)

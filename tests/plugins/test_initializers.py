@@ -6,6 +6,9 @@ import math
 import numpy as np
 import pytest
 
+import rnncore as rn
+from rnncore.errors import InputError
+
 NAMES = [
     "zeros", "ones", "constant", "uniform", "normal", "glorot_uniform", "glorot_normal", "he_normal",
     "lecun_normal", "orthogonal", "identity", "fan_uniform",
@@ -75,3 +78,47 @@ def test_orthogonal_has_no_preferred_direction():
     mean = np.mean([make("orthogonal", (3, 3), seed=s) for s in range(600)], axis=0)
     assert np.abs(mean).max() < 0.12
     assert np.linalg.norm(make("orthogonal", (9,))) == pytest.approx(1)
+
+
+def chrono_of(layer, seed=0, **options):
+    return rn.Network(layer, inputs=2).init(seed=seed, dtype="float64", bias=rn.initializers.chrono(**options))
+
+
+def test_chrono_spreads_the_times_that_gates_remember():
+    """Tallec and Ollivier 2018: b_f = log U(1, t_max - 1), b_i = -b_f."""
+    params = chrono_of(rn.cells.lstm(2000), t_max=100)
+    times = np.exp(params["b_f"])
+    np.testing.assert_array_equal(params["b_i"], -params["b_f"])
+    assert 1 <= times.min() < 1.5 and 98 < times.max() <= 99
+    assert times.mean() == pytest.approx(50, rel=0.03) and times.std() == pytest.approx(98 / math.sqrt(12), rel=0.03)
+    assert not params["b_g"].any() and not params["b_o"].any()
+    assert (chrono_of(rn.cells.lstm(5), t_max=100)["b_f"] != chrono_of(rn.cells.lstm(5), 1, t_max=100)["b_f"]).all()
+
+
+def test_chrono_of_one_gate():
+    """z admits and 1 - z keeps; a gate alone is set alone."""
+    params = chrono_of(rn.cells.gru(5), t_max=100, input="z")
+    assert (params["b_z"] < 0).all() and (params["b_z"] >= -math.log(99)).all() and not params["b_r"].any()
+    params = chrono_of(rn.cells.lstm(5), t_max=100, input=None)
+    assert (params["b_f"] > 0).all() and not params["b_i"].any()
+
+
+def test_chrono_remembers_as_long_as_it_says():
+    """Gates that are left to their biases: c shrinks by sigmoid(b_f) in each step."""
+    params = chrono_of(rn.cells.lstm(50), t_max=200)
+    for path in params:
+        if path.startswith("W_"):
+            params[path][...] = 0
+    net = rn.Network(rn.cells.lstm(50), inputs=2)
+    for k in (10, 100):
+        _, state = net(params, np.zeros((1, k, 2)), state={"c": np.ones((1, 50))})
+        want = (1 + np.exp(-params["b_f"])) ** -k
+        np.testing.assert_allclose(state["c"][0], want, rtol=1e-10)
+
+
+@pytest.mark.parametrize("options", [{}, {"t_max": 2}, {"t_max": -5}])
+def test_chrono_needs_a_time(options):
+    with pytest.raises(InputError, match="t_max must be a number of steps above 2"):
+        chrono_of(rn.cells.lstm(3), **options)
+    with pytest.raises(InputError, match="sets nothing in this network; of this role it has: b_h"):
+        chrono_of(rn.cells.vanilla(3), t_max=10)
