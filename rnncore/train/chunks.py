@@ -43,6 +43,11 @@ class Chunk:
     fresh: bool = True
     last: bool = True
 
+    @property
+    def part(self) -> tuple[np.ndarray, int, int | None]:
+        """What it is of a dataset."""
+        return self.indices, self.start, self.stop
+
 
 def chunks_of(batches: list[np.ndarray], lengths: np.ndarray, truncate: int | None, stateful: bool) -> list[Chunk]:
     """Chunks in the order in which they are trained on.

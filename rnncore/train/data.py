@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from .ragged import Ragged, as_numbers
 
-if TYPE_CHECKING:
-    from ..network import Network
-
-__all__ = ["Dataset", "check_fits"]
+__all__ = ["Dataset"]
 
 
 class Dataset:
@@ -33,11 +30,17 @@ class Dataset:
         Steps that count of each row, where `x` is an array; all of them by default.
     per_step : bool, optional
         Whether `target` has one entry a step; by default guessed from its shape.
+    aligned : bool
+        False where targets are sequences with lengths of their own, for a decoder to write: a list of (S_i,) classes
+        or (S_i, outputs) values, or an (N, S) or (N, S, outputs) array with `target_lengths`.
+    target_lengths : (N,) integers, optional
+        Steps that count of each row of a `target` that is such an array; all of them by default.
 
     Attributes
     ----------
     lengths : ndarray of int64, (N,)
     per_step : bool
+    aligned : bool
 
     Raises
     ------
@@ -54,7 +57,10 @@ class Dataset:
     ((2, 5, 2), [0, 1], [3, 5])
     """
 
-    def __init__(self, x: Any, target: Any = None, lengths: Any = None, *, per_step: bool | None = None):
+    def __init__(
+        self, x: Any, target: Any = None, lengths: Any = None, *, per_step: bool | None = None, aligned: bool = True,
+        target_lengths: Any = None,
+    ):  # fmt: skip
         named = dict(x) if isinstance(x, Mapping) else {"": x}
         if not named:
             raise InputError("x is an empty mapping; expected input name to sequences")
@@ -68,20 +74,30 @@ class Dataset:
                 )
             if not np.array_equal(part.lengths, self.lengths):
                 raise InputError(f"x[{name!r}] has other lengths than x[{first!r}]")
+        self.aligned = bool(aligned)
         self._target: Ragged | np.ndarray | None = None
+        if aligned and target_lengths is not None:
+            raise InputError("target_lengths are those of targets with lengths of their own: aligned=False")
+        if not aligned and per_step is False:
+            raise InputError("targets with lengths of their own have one entry a step; got per_step=False")
         if target is not None and per_step is None:
-            per_step = _looks_per_step(target, self.lengths, named[first])
+            per_step = not aligned or _looks_per_step(target, self.lengths, named[first])
         if target is not None:
+            lengths = lengths if aligned else target_lengths
             self._target = self._steps(target, lengths) if per_step else self._wholes(target)
 
     def _steps(self, target: Any, lengths: Any) -> Ragged:
-        part = Ragged.of(target, lengths if isinstance(target, np.ndarray) else None, "target")
+        given = lengths if isinstance(target, np.ndarray) or not self.aligned else None
+        part = Ragged.of(target, given, "target")
         if len(part) != len(self):
             raise InputError(f"target: got {len(part)} sequences for {len(self)} of x")
-        wrong = np.flatnonzero(part.lengths != self.lengths)
-        if len(wrong):
-            i = wrong[0]
-            raise InputError(f"target[{i}] has {part.lengths[i]} entries, x[{i}] has {self.lengths[i]} steps")
+        wrong = self.aligned and part.lengths != self.lengths
+        if np.any(wrong):
+            i = int(np.argmax(wrong))
+            raise InputError(
+                f"target[{i}] has {part.lengths[i]} entries, x[{i}] has {self.lengths[i]} steps; "
+                "give aligned=False where targets have lengths of their own"
+            )
         return part
 
     def _wholes(self, target: Any) -> np.ndarray:
@@ -102,6 +118,20 @@ class Dataset:
         return isinstance(self._target, Ragged)
 
     @property
+    def target_lengths(self) -> np.ndarray | None:
+        """Steps of each target, (N,), where these have lengths of their own."""
+        return self._target.lengths if isinstance(self._target, Ragged) and not self.aligned else None
+
+    @property
+    def work(self) -> np.ndarray:
+        """Steps to run through for each sequence, (N,): those of its input, and of its target where it has its own."""
+        return self.lengths if self.target_lengths is None else self.lengths + self.target_lengths
+
+    def own_lengths(self, indices: Any) -> dict[str, Any]:
+        """``target_lengths`` of some sequences as a network takes them, where these have lengths of their own."""
+        return {} if self.target_lengths is None else {"target_lengths": self.target_lengths[indices]}
+
+    @property
     def target(self) -> np.ndarray | None:
         """Targets in order: (N,) or (N, outputs); one a step: those of all steps, end to end; or None."""
         return self._target.end_to_end() if isinstance(self._target, Ragged) else self._target
@@ -112,8 +142,9 @@ class Dataset:
     def __repr__(self) -> str:
         per = "step" if self.per_step else "sequence"
         kind = "no targets" if self._target is None else f"one target a {per}"
-        span = f"{self.lengths.min()} to {self.lengths.max()} steps" if len(self) else "none"
-        return f"Dataset({len(self)} sequences, {span}, {kind})"
+        if self.target_lengths is not None:
+            kind = f"targets of {_span(self.target_lengths)}"
+        return f"Dataset({len(self)} sequences, {_span(self.lengths)}, {kind})"
 
     def __getitem__(self, indices: Any) -> Dataset:
         """The sequences at `indices` (a slice, a mask, or integers) as a dataset over the same memory."""
@@ -139,16 +170,17 @@ class Dataset:
         x : ndarray (B, T, features) or (B, T), or a mapping of these
             T is the longest length; what lies past a length has no meaning.
         target : ndarray or None
-            (B,), (B, outputs), (B, T) or (B, T, outputs).
+            (B,), (B, outputs), (B, T) or (B, T, outputs); with lengths of their own, T is their longest.
         lengths : ndarray of int64, (B,)
         """
         whole = self.lengths[indices]
         lengths = np.clip(whole - start, 0, None if stop is None else stop - start)
-        steps = np.minimum(start + np.arange(lengths.max(initial=0)), np.maximum(whole - 1, 0)[:, None])
+        steps = _steps(whole, lengths, start)
         x = {name: part.padded(indices, steps) for name, part in self._inputs.items()}
         target = self._target
         if isinstance(target, Ragged):
-            target = target.padded(indices, steps)
+            own = target.lengths[indices]
+            target = target.padded(indices, steps if self.aligned else _steps(own, own))
         elif target is not None:
             target = target[indices]
         return x.get("", x), target, lengths
@@ -209,6 +241,15 @@ class Dataset:
         return other
 
 
+def _steps(whole: np.ndarray, lengths: np.ndarray, start: int = 0) -> np.ndarray:
+    """Rows to take of sequences, (B, T), from `start` on; past an end the last one again."""
+    return np.minimum(start + np.arange(lengths.max(initial=0)), np.maximum(whole - 1, 0)[:, None])
+
+
+def _span(lengths: np.ndarray) -> str:
+    return f"{lengths.min()} to {lengths.max()} steps" if len(lengths) else "none"
+
+
 def _looks_per_step(target: Any, lengths: np.ndarray, x: Any) -> bool:
     """Whether targets are one a step, by shape: sure for ragged ones, else by what is usual."""
     if isinstance(target, np.ndarray) and target.dtype != object:
@@ -223,30 +264,3 @@ def _looks_per_step(target: Any, lengths: np.ndarray, x: Any) -> bool:
     if any(s[0] != n for s, n in zip(shapes, lengths, strict=False)):
         return len(set(shapes)) > 1
     return all(len(s) > 1 or np.asarray(t).dtype.kind in "iub" for s, t in zip(shapes, target, strict=True))
-
-
-def check_fits(network: Network, data: Dataset, classes: bool, name: str) -> None:
-    """Raise `InputError` unless inputs and targets fit the network; `name` is for errors."""
-    if not len(data):
-        raise InputError(f"{name} data: there is no sequence in it")
-    x, _, lengths = data.batch(np.array([data.lengths.argmin()]))
-    network.as_padded(x, lengths)  # its own checks, for which one sequence is enough
-    outputs, target = network.outputs or network.features, data.target
-    if target is None or not len(target):
-        raise InputError(f"{name} data: there is no target in it")
-    per_step = network.mode != "many-to-one"
-    if data.per_step != per_step:
-        needed, got = ("step", "sequence") if per_step else ("sequence", "step")
-        raise InputError(
-            f"{name} targets: a {network.mode} network needs one a {needed}, the data has one a {got}; "
-            f"give Dataset(..., per_step={per_step}), or the network another mode"
-        )
-    if not classes and target.shape[-1] != outputs:
-        raise InputError(f"{name} targets: the network has {outputs} outputs, got {target.shape[-1]} values")
-    if classes and (target.dtype.kind not in "iu" or target.ndim != 1):
-        raise InputError(f"{name} targets: expected integers, got {target.dtype} of shape {target.shape}")
-    if classes and (target.min() < 0 or target.max() >= outputs):
-        raise InputError(
-            f"{name} targets: the network's {outputs} outputs are classes 0 to {outputs - 1}, "
-            f"got {target.min()} to {target.max()}"
-        )

@@ -9,10 +9,12 @@ import numpy as np
 from ..network import Network
 from ..objective import value_and_gradient
 from ..params import Params
+from ..writing import writes
 from .buckets import batches_by_length
 from .chunks import check_carries, stream_batches
 from .components import resolve
-from .data import Dataset, check_fits
+from .data import Dataset
+from .fits import check_fits
 
 __all__ = ["evaluate", "predict", "weight_of"]
 
@@ -26,6 +28,8 @@ def evaluate(
     network: Network, params: Params, data: Dataset, *, loss: Any, batch_size: int = 256, stateful: bool = False
 ) -> dict[str, float]:
     """Mean loss over all targets and, where they are classes, accuracy.
+
+    A decoder is handed the true outputs for its loss, and runs on its own for its accuracy: greedy decoding.
 
     Parameters
     ----------
@@ -42,7 +46,8 @@ def evaluate(
     Returns
     -------
     dict
-        ``loss``, ``accuracy`` (for classes: the share of targets with the largest output), ``sequences``.
+        ``loss``, ``accuracy`` (for classes: the share of targets with the largest output), ``exact_match`` (for
+        classes that a decoder writes: the share of sequences without a mistake), ``sequences``.
 
     Raises
     ------
@@ -55,29 +60,41 @@ def evaluate(
     check_fits(network, data, classes, "evaluation")
     if stateful:
         check_carries(network, "stateful=True")
-    total, right, weight = 0.0, 0, 0
-    batches = stream_batches(len(data), batch_size) if stateful else batches_by_length(data.lengths, batch_size)
+    own, total, right, exact, weight = not data.aligned, 0.0, 0, 0, 0
+    batches = stream_batches(len(data), batch_size) if stateful else batches_by_length(data.work, batch_size)
     carried: dict[str, Any] = {}
     for indices in batches:
         x, target, lengths = data.batch(indices)
         assert target is not None  # check_fits has seen it
-        y, state = run(x, lengths=lengths, **carried)
+        given = {"lengths": lengths, **data.own_lengths(indices)}
+        y, state = run(x, **given, **carried, **({"target": target} if own else {}))
         carried = {"state": state} if stateful else {}
-        if data.per_step:
-            inside = np.arange(y.shape[1]) < lengths[:, None]
-            y, target = y[inside], target[inside]
+        said = run(x, **given)[0] if own and classes else y
         if classes:
-            right += int((y.argmax(-1) == target).sum())
+            exact += _exact(said, target, given["target_lengths"]) if own else 0
+        if data.per_step:
+            inside = np.arange(y.shape[1]) < given.get("target_lengths", lengths)[:, None]
+            y, said, target = y[inside], said[inside], target[inside]
+        if classes:
+            right += int((said.argmax(-1) == target).sum())
             target = np.eye(y.shape[-1], dtype=y.dtype)[target]
         total += value_and_gradient(bound, y, target, gradient=False)[0].sum(dtype=np.float64)
         weight += len(y)
     found = {"loss": float(total / weight)}
     if classes:
         found["accuracy"] = right / weight
+    if classes and own:
+        found["exact_match"] = exact / len(data)
     return {**found, "sequences": len(data)}
 
 
-def predict(network: Network, params: Params, data: Any, *, batch_size: int = 256) -> Any:
+def _exact(y: np.ndarray, target: np.ndarray, lengths: np.ndarray) -> int:
+    """How many sequences have the largest output at the target of each of their steps."""
+    outside = np.arange(y.shape[1]) >= lengths[:, None]
+    return int(((y.argmax(-1) == target) | outside).all(1).sum())
+
+
+def predict(network: Network, params: Params, data: Any, *, batch_size: int = 256, steps: int | None = None) -> Any:
     """Outputs of the network for each sequence, in the order given.
 
     Parameters
@@ -87,6 +104,8 @@ def predict(network: Network, params: Params, data: Any, *, batch_size: int = 25
     data : Dataset, or what a dataset is made of
     batch_size : int
         Sequences of a batch.
+    steps : int, optional
+        How many a decoder writes, running on its own outputs.
 
     Returns
     -------
@@ -98,9 +117,9 @@ def predict(network: Network, params: Params, data: Any, *, batch_size: int = 25
     outputs: list[np.ndarray] = [np.zeros(0)] * len(data)
     for indices in batches_by_length(data.lengths, batch_size):
         x, _, lengths = data.batch(indices)
-        y, _ = run(x, lengths=lengths)
+        y, _ = run(x, lengths=lengths, **({} if steps is None else {"steps": steps}))
         for i, out, n in zip(indices, y, lengths, strict=True):
-            outputs[i] = out if out.ndim == 1 else out[:n].copy()
+            outputs[i] = out if out.ndim == 1 else out[: steps if writes(network) else n].copy()
     if network.mode != "many-to-one":
         return outputs
     return np.stack(outputs) if outputs else np.zeros((0, network.outputs or network.features), params.dtype)

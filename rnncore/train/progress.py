@@ -8,6 +8,8 @@ from typing import Any
 
 __all__ = ["Progress"]
 
+_SHOWN = ("loss", "val_loss", "val_accuracy", "val_exact_match")
+
 
 class Progress:
     """A tqdm bar that counts sequences, or nothing at all where it is not wanted.
@@ -41,7 +43,7 @@ class Progress:
         """Show the record of an epoch that is over."""
         if self._bar is None:
             return
-        self._notes = {n: f"{record[n]:.4g}" for n in ("loss", "val_loss", "val_accuracy") if n in record}
+        self._notes = {n: f"{record[n]:.4g}" for n in _SHOWN if n in record}
         self._bar.set_description(f"epoch {record['epoch']}/{epochs}", refresh=False)
         self._bar.set_postfix(self._notes, refresh=False)
 

@@ -16,9 +16,10 @@ from ..objective import loss_grads_and_state
 from ..params import Params
 from .buckets import batches_by_length, bucketed_batches
 from .chunks import Chunk, chunks_of, stream_batches
-from .data import Dataset, check_fits
+from .data import Dataset
 from .evaluate import evaluate, weight_of
 from .files import discard_leftovers
+from .fits import check_fits
 from .lbfgs import LBFGS, minimize_round
 from .optimize import Optimization
 from .progress import Progress
@@ -121,14 +122,17 @@ class Run:
 
     def _compile(self) -> None:
         """Compile before the bar counts: a new cell's first step takes seconds, and says nothing of the others."""
-        x, target, lengths = self.train.batch(np.arange(1), 0, self.trainer.truncate)
-        self.network.loss_and_grad(self.params, x, target, loss=self.trainer.loss, lengths=lengths)
-        if self.trainer.teacher_forcing is not None:
-            self.network.loss_and_grad(
-                self.params, x, target, loss=self.trainer.loss, lengths=lengths, teacher_forcing="always"
-            )
+        first = np.arange(1)
+        x, target, lengths = self.train.batch(first, 0, self.trainer.truncate)
+        own = self.train.own_lengths(first)
+        given: dict[str, Any] = {"lengths": lengths, **own}
+        for forcing in (None,) if self.trainer.teacher_forcing is None else ("never", "always"):
+            taught: dict[str, Any] = {} if forcing is None else {"teacher_forcing": forcing}
+            self.network.loss_and_grad(self.params, x, target, loss=self.trainer.loss, **given, **taught)
         if self.valid is not None:
-            self.network(self.params, x, lengths=lengths)
+            self.network(self.params, x, **given)
+        if self.valid is not None and own:
+            self.network(self.params, x, target=target, **given)
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -147,10 +151,11 @@ class Run:
         seeds = rng.integers(2**63, size=len(plan)).tolist()
         per_step, every = self.train.per_step, trainer.checkpoint_updates
         for chunk, seed in zip(plan[state.position :], seeds[state.position :], strict=True):
-            x, target, lengths = self.train.batch(chunk.indices, chunk.start, chunk.stop)
-            weight, value = weight_of(per_step, lengths), 0.0
+            x, target, lengths = self.train.batch(*chunk.part)
+            own = self.train.own_lengths(chunk.indices)
+            weight, value = weight_of(per_step, own.get("target_lengths", lengths)), 0.0
             if weight:
-                given = {"lengths": lengths, "seed": seed, **self._options(optimization)}
+                given = {"lengths": lengths, "seed": seed, **own, **self._options(optimization)}
                 value, grads = self._gradient(chunk, x, target, given)
                 if not math.isfinite(value) or not optimization.update(state.flat, grads.flat):
                     return self._diverge()
@@ -172,7 +177,7 @@ class Run:
         if trainer.stateful:
             batches = stream_batches(len(lengths), trainer.batch_size)
         else:
-            batches = bucketed_batches(lengths, trainer.batch_size, rng, trainer.bucket)
+            batches = bucketed_batches(self.train.work, trainer.batch_size, rng, trainer.bucket)
         return chunks_of(batches, lengths, trainer.truncate, trainer.stateful)
 
     def _gradient(self, chunk: Chunk, x: Any, target: Any, given: dict[str, Any]) -> tuple[float, Params]:
@@ -190,16 +195,18 @@ class Run:
         """A round of L-BFGS; whether there is no further progress to be made."""
         state, trainer = self.state, self.trainer
         rng = self._generator()
-        plan = batches_by_length(self.train.lengths, trainer.batch_size)
+        plan = batches_by_length(self.train.work, trainer.batch_size)
         seeds = rng.integers(2**63, size=len(plan)).tolist()
-        weight = weight_of(self.train.per_step, self.train.lengths)
+        own = self.train.target_lengths
+        weight = weight_of(self.train.per_step, self.train.lengths if own is None else own)
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
             params, total, slope = self.params.with_flat(flat), 0.0, np.zeros(flat.size)
             for indices, seed in zip(plan, seeds, strict=True):
                 x, target, lengths = self.train.batch(indices)
+                given = {"lengths": lengths, "seed": seed, **self.train.own_lengths(indices), **self._options()}
                 value, grads = self.network.loss_and_grad(
-                    params, x, target, loss=trainer.loss, lengths=lengths, reduction="sum", seed=seed, **self._options()
+                    params, x, target, loss=trainer.loss, reduction="sum", **given
                 )
                 total += value
                 slope += grads.flat
@@ -254,7 +261,7 @@ class Run:
                 self.network, self.params, self.valid, loss=trainer.loss,
                 batch_size=trainer.batch_size if trainer.stateful else 256, stateful=trainer.stateful,
             )  # fmt: skip
-            record |= {f"val_{name}": found[name] for name in ("loss", "accuracy") if name in found}
+            record |= {f"val_{name}": found[name] for name in ("loss", "accuracy", "exact_match") if name in found}
         self._clock()
         if self.optimization is not None:
             record["learning_rate"] = self.optimization.rate(state.updates - 1)
@@ -271,7 +278,7 @@ class Run:
     def _keep_best(self, record: dict[str, Any]) -> None:
         state = self.state
         monitor = self.trainer.monitor or ("val_loss" if self.valid is not None else "loss")
-        score = [-record[monitor], record["val_loss"]] if monitor == "val_accuracy" else [record[monitor]]
+        score = [record[monitor]] if monitor.endswith("loss") else [-record[monitor], record["val_loss"]]
         if not math.isnan(score[0]) and (not state.best_score or score < state.best_score):
             state.best, state.best_score, state.best_epoch = state.flat.copy(), score, state.epoch
 

@@ -17,6 +17,7 @@ from ..lang.component import Bound, Component, schedule
 from ..network import Network
 from ..params import Params
 from ..teaching import fed_back, ratio_of
+from ..writing import writes
 from .chunks import check_carries
 from .components import resolve
 from .data import Dataset
@@ -27,7 +28,7 @@ from .run import Run
 __all__ = ["Trainer", "TrainingResult"]
 
 OPTIONAL = ("patience", "checkpoint_updates", "truncate")
-MONITORS = ("loss", "val_loss", "val_accuracy")
+MONITORS = ("loss", "val_loss", "val_accuracy", "val_exact_match")
 
 
 @schedule
@@ -89,15 +90,16 @@ class Trainer:
         Bound of the length, and of each element, of the gradient.
     patience : int, optional
         Stop after so many epochs without a better monitored value.
-    monitor : {"loss", "val_loss", "val_accuracy"}, optional
+    monitor : {"loss", "val_loss", "val_accuracy", "val_exact_match"}, optional
         What is better; ``"val_loss"`` where there is validation data, else ``"loss"``. Equal
-        accuracies are told apart by the loss.
+        accuracies and exact matches are told apart by the loss.
     keep : {"best", "last"}, optional
         Which parameters the run gives back; ``"best"`` where there is validation data, or patience.
     teacher_forcing : {"never", "always"}, float in [0, 1], or a schedule, optional
         How often a network that feeds its output back is handed the true one. A schedule, such as
         ``"inverse_sigmoid"``, gives the ratio of each update (scheduled sampling, Bengio et al. 2015).
-        Validation runs on the network's own outputs.
+        By default always for a decoder, else never. Validation runs on the network's own outputs, but for the
+        loss of a decoder.
     truncate : int, optional
         Truncated BPTT: sequences are cut into chunks of so many steps, each chunk an update; the state is carried from
         one to the next of the same sequences, the gradient is not. None: whole sequences.
@@ -220,9 +222,9 @@ class Trainer:
         """
         if resume and self.checkpoint is None:
             raise InputError("resume needs the file to resume from: Trainer(..., checkpoint=path)")
-        per_step = self.network.mode != "many-to-one"
-        train = _dataset(train, per_step)
-        valid = None if valid is None else _dataset(valid, per_step)
+        form = {"per_step": self.network.mode != "many-to-one", "aligned": not writes(self.network)}
+        train = _dataset(train, form)
+        valid = None if valid is None else _dataset(valid, form)
         if self.monitor in MONITORS[1:] and valid is None:
             raise InputError(f"monitor {self.monitor!r} needs validation data")
         run = Run(self, train, valid, params)
@@ -252,23 +254,23 @@ def _optimizer(trainer: Trainer) -> Bound | LBFGS:
 
 
 def _forcing(trainer: Trainer) -> float | Bound | None:
-    """A ratio, or a schedule of it; None where nothing is forced."""
+    """A ratio, or a schedule of it; None for what is usual with the network."""
     spec = trainer.teacher_forcing
     named = isinstance(spec, str) and spec not in ("always", "never")
     if not named and not isinstance(spec, (Component, Bound)):
         ratio = ratio_of(spec)
         if ratio:
             fed_back(trainer.network)
-        return ratio or None
+        return None if spec is None else ratio
     fed_back(trainer.network)
     if isinstance(trainer.optimizer, LBFGS):
         raise InputError("a schedule of teacher_forcing has no meaning with L-BFGS: give a ratio")
     return resolve("schedule", spec)
 
 
-def _dataset(data: Any, per_step: bool) -> Dataset:
+def _dataset(data: Any, form: dict[str, bool]) -> Dataset:
     if isinstance(data, tuple) and len(data) == 2:
-        data = Dataset(*data, per_step=per_step)
+        data = Dataset(*data, **form)
     if not isinstance(data, Dataset):
         raise InputError(f"expected a Dataset or (x, target), got {type(data).__name__}")
     return data

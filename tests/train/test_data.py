@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rnncore.errors import InputError
 from rnncore.train import Dataset
-from rnncore.train.data import check_fits
+from rnncore.train.fits import check_fits
 
 LENGTHS = [3, 0, 5, 1]
 

@@ -24,7 +24,7 @@ from rnncore.train import Dataset, Trainer
         ({"seed": -1}, "seed: expected a whole number of at least 0"),
         ({"clip_norm": -1.0}, "clip_norm: expected"),
         ({"clip_value": "1"}, "clip_value: expected"),
-        ({"monitor": "accuracy"}, "monitor: expected one of loss, val_loss, val_accuracy, got 'accuracy'"),
+        ({"monitor": "accuracy"}, "val_loss, val_accuracy, val_exact_match, got 'accuracy'"),
         ({"keep": "first"}, "keep: expected 'best' or 'last'"),
         ({"dtype": "float16"}, "dtype: expected 'float32' or 'float64'"),
         ({"loss": "cross_entrpy"}, "did you mean 'cross_entropy'"),

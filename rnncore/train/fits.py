@@ -1,0 +1,43 @@
+"""Whether data fits a network, told before anything is computed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InputError
+from ..network import Network
+from ..writing import writes
+from .data import Dataset
+
+__all__ = ["check_fits"]
+
+
+def check_fits(network: Network, data: Dataset, classes: bool, name: str) -> None:
+    """Raise `InputError` unless inputs and targets fit the network; `name` is for errors."""
+    if not len(data):
+        raise InputError(f"{name} data: there is no sequence in it")
+    x, _, lengths = data.batch(np.array([data.lengths.argmin()]))
+    network.as_padded(x, lengths)  # its own checks, for which one sequence is enough
+    outputs, target = network.outputs or network.features, data.target
+    if target is None or not len(target):
+        raise InputError(f"{name} data: there is no target in it")
+    own = writes(network)
+    if data.aligned == own:
+        wrong = "writes sequences with lengths of their own" if own else "gives its outputs in step with its input"
+        raise InputError(f"{name} targets: this network {wrong}; give Dataset(..., aligned={not own})")
+    per_step = network.mode != "many-to-one"
+    if data.per_step != per_step:
+        needed, got = ("step", "sequence") if per_step else ("sequence", "step")
+        raise InputError(
+            f"{name} targets: a {network.mode} network needs one a {needed}, the data has one a {got}; "
+            f"give Dataset(..., per_step={per_step}), or the network another mode"
+        )
+    if not classes and target.shape[-1] != outputs:
+        raise InputError(f"{name} targets: the network has {outputs} outputs, got {target.shape[-1]} values")
+    if classes and (target.dtype.kind not in "iu" or target.ndim != 1):
+        raise InputError(f"{name} targets: expected integers, got {target.dtype} of shape {target.shape}")
+    if classes and (target.min() < 0 or target.max() >= outputs):
+        raise InputError(
+            f"{name} targets: the network's {outputs} outputs are classes 0 to {outputs - 1}, "
+            f"got {target.min()} to {target.max()}"
+        )
