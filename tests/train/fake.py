@@ -16,7 +16,7 @@ class FakeNetwork:
         self.shapes = {
             "W": (units, inputs), "b": (units,), "readout.V": (outputs, units), "readout.c": (outputs,),
         }  # fmt: skip
-        self.calls = 0
+        self.block, self.calls = None, 0
 
     def to_json(self):
         return json.dumps({"fake": [self.inputs, self.outputs, self.mode, self.features]})
