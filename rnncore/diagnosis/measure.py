@@ -10,6 +10,7 @@ import numpy as np
 from ..combine.blocks import reads_backward
 from ..cpu.dense import affine, affine_backward
 from ..cpu.layout import Rows
+from ..dual import dual_block
 from ..errors import InputError
 from ..inputs import as_array
 from ..lang.ops import OPS
@@ -24,8 +25,8 @@ __all__ = ["diagnose"]
 
 
 def diagnose(
-    net, params, x, target=None, *, loss=None, dy=None, lengths=None, state=None, steps: Any = 5, sequence: int = 0,
-    exponents: int = 4, threshold: float = 0.05,
+    net, params, x=None, target=None, *, loss=None, dy=None, lengths=None, state=None, steps=None, at: Any = 5,
+    sequence: int = 0, exponents: int = 4, threshold: float = 0.05,
 ) -> Diagnosis:  # fmt: skip
     """Show how gradients flow: their size at every step, what a step does to a small change, which gates are shut.
 
@@ -42,9 +43,9 @@ def diagnose(
     dy : array_like, shape of y, optional
         Instead of a target: the gradient of L with respect to y. Without both, L = sum(y_T ** 2) / 2 over each
         sequence's last output y_T; over all outputs where a network with an output at every step reads backward.
-    lengths, state
+    lengths, state, steps
         As for a call.
-    steps : int or sequence of int
+    at : int or sequence of int
         Steps of a loop, counted from 0 in the order in which it runs, of which the Jacobian of the new by the old
         state is taken; a number: so many, evenly spread.
     sequence : int
@@ -62,8 +63,8 @@ def diagnose(
     Raises
     ------
     InputError
-        As of ``net.loss_and_grad``; both of `target` and `dy`; a `steps`, `sequence`, `exponents` or `threshold`
-        that cannot be; a network with other blocks.
+        As of ``net.loss_and_grad``; both of `target` and `dy`; an `at`, `sequence`, `exponents` or `threshold`
+        that cannot be; a decoder, or ``mode="one-to-many"``.
 
     Examples
     --------
@@ -78,19 +79,21 @@ def diagnose(
         raise InputError("give a target and a loss, or dy, not both")
     if (target is None) != (loss is None):
         raise InputError("a target and a loss belong together: give both or none")
-    if net.mode not in ("many-to-many", "many-to-one"):
-        raise InputError(f"diagnose takes networks that are many-to-many or many-to-one, this one is {net.mode!r}")
+    if net.mode == "one-to-many":
+        raise InputError("there is no diagnosis of a network with mode='one-to-many'")
+    dual_block(net.block, frozenset(), False)  # what has no directional derivative is refused here
     net.check_params(params)
     many = _at_least("exponents", exponents, 0)
     if not 0 < threshold < 0.5:
         raise InputError(f"threshold must lie between 0 and 0.5, got {threshold!r}")
     exact = params.astype("float64")
-    batch = net._batch(exact, x, lengths, state)
+    refuse_decoder(net, "diagnose looks into")
+    batch = net._batch(exact, x, lengths, state, steps=steps)
     if _at_least("sequence", sequence, 0) >= max(batch.size, 1):
         raise InputError(f"sequence must be one of the {batch.size} that are given, got {sequence}")
     pass_ = WatchedPass(net, exact, batch)
     value = _through(net, exact, batch, pass_, target, loss, dy)
-    chosen = _chosen(steps, int(batch.lengths[sequence]) if batch.size else 0)
+    chosen = _chosen(at, int(batch.lengths[sequence]) if batch.size else 0)
     found = Diagnosis(value, {}, chosen, {}, {}, {}, {}, threshold)
     for prefix, record in pass_.records.items():
         for s, rows in record.gradients.items():
@@ -169,13 +172,13 @@ def _saturation(values: np.ndarray, limits: tuple[float, ...], threshold: float)
     return {limit: float((np.abs(values - limit) < threshold).mean()) if values.size else np.nan for limit in limits}
 
 
-def _chosen(steps, count: int) -> np.ndarray:
-    if not isinstance(steps, (list, tuple, np.ndarray, range)):
-        many = min(_at_least("steps", steps, 0), count)
+def _chosen(at, count: int) -> np.ndarray:
+    if not isinstance(at, (list, tuple, np.ndarray, range)):
+        many = min(_at_least("at", at, 0), count)
         return np.unique(np.linspace(0, count - 1, many).round().astype(np.int64)) if many else np.zeros(0, np.int64)
-    chosen = as_array(steps, "steps")
+    chosen = as_array(at, "at")
     if chosen.ndim != 1 or chosen.size and (chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= count):
-        raise InputError(f"steps must be integers from 0 to {count - 1}, the steps of the sequence, got {steps!r}")
+        raise InputError(f"at must be integers from 0 to {count - 1}, the steps of the sequence, got {at!r}")
     return chosen.astype(np.int64)
 
 

@@ -14,7 +14,6 @@ __all__ = ["draw", "save"]
 
 _MOST = 12  # lines that a legend can hold
 _BANDS = 4  # states whose spread over sequences can be told apart
-_SHOWN = 16.0  # decades of gradient in the picture, most
 
 
 def draw(found) -> Any:
@@ -32,7 +31,7 @@ def draw(found) -> Any:
 
 
 def _gradients(ax, found) -> None:
-    largest = 0.0
+    drawn = False
     for k, state in enumerate(found.gradient_norms):
         mean = found.over_time(state)
         if not np.isfinite(mean).any():
@@ -40,16 +39,15 @@ def _gradients(ax, found) -> None:
         label = f"{state}: {found.verdict(state)}, × {found.decay(state):.3g} per step back" if k < _MOST else None
         steps = np.arange(len(mean)) - len(mean) + 1
         line = ax.plot(steps, mean, label=label, linewidth=1.8)[0]
-        largest = max(largest, np.nanmax(mean))
+        drawn = True
         if len(found.gradient_norms) <= _BANDS:
             norms = found.from_the_end(state)
             low, high = np.where(norms > 0, norms, np.inf).min(0), np.where(norms > 0, norms, 0).max(0)
             ax.fill_between(steps, low, high, where=high > 0, color=line.get_color(), alpha=0.15, linewidth=0)
     ax.set(xlabel="step, counted back from the last of each sequence", ylabel="‖∂L/∂state$_t$‖")
     ax.set_title("How much of the gradient reaches each step (line: mean of sequences, band: all of them)")
-    if largest:
+    if drawn:
         ax.set_yscale("log")
-        ax.set_ylim(bottom=max(ax.get_ylim()[0], largest * 10**-_SHOWN))
         ax.legend(loc="best", fontsize="small")
     ax.grid(alpha=0.3)
 
@@ -87,16 +85,16 @@ def _gates(ax, found) -> None:
     for limit, color in colors.items():
         share = np.array([100 * found.saturation[n].get(limit, 0.0) for n in names])
         if any(limit in found.saturation[n] for n in names):
-            ax.barh(np.arange(len(names)), share, left=left, color=color, label=f"near {limit}")
+            ax.barh(np.arange(len(names)), share, left=left, height=0.6, color=color, label=f"near {limit}")
             left = left + share
     for row, total in enumerate(left):
         ax.text(total + 1, row, f"{total:.1f} %", va="center", fontsize="small")
     ax.set_yticks(np.arange(len(names)), names)
-    ax.invert_yaxis()
     ax.set(xlim=(0, 112), xticks=range(0, 101, 20), xlabel="outputs at a limit, %")
     ax.set_title(f"Saturation (within {found.threshold:g} of a limit)")
     if names:
-        ax.legend(loc="lower right", fontsize="small")
+        ax.set_ylim(max(len(names), 3) - 0.5, -0.5)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False, fontsize="small")
     ax.grid(alpha=0.3, axis="x")
 
 

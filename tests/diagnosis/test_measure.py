@@ -9,7 +9,7 @@ from rnncore import reference
 from rnncore.errors import InputError
 from rnncore.lang import cell, constant, mapped, relu, sigmoid, softplus, tanh
 from rnncore.reference import evaluate
-from rnncore.testing import close, example
+from rnncore.testing import check_kernel, close, example
 
 ONE, BOTH = stress.gated, stress.both_ways
 H = 1e-30
@@ -72,7 +72,7 @@ def test_the_gradient_before_the_first_step_goes_on_from_the_first(mode):
     e = example(net, batch=1, time=6)
     _, _, tape = net.forward(e.params, e.x, state=e.state)
     dstart = net.backward(e.params, tape, e.dy)[1]
-    found = rn.diagnose(net, e.params, e.x, dy=e.dy, state=e.state, steps=[0])
+    found = rn.diagnose(net, e.params, e.x, dy=e.dy, state=e.state, at=[0])
     assert list(found.gradient_norms) == list(net.state_shapes)
     for path, d in dstart.items():
         loop = path.removesuffix("h")
@@ -114,7 +114,7 @@ def test_without_a_target_the_last_output_is_made_small():
 def test_the_jacobian_of_a_step_is_the_complex_step(name):
     net = rn.Network(stress.CELLS[name](3), inputs=stress.INPUTS.get(name, 2))
     e = example(net)
-    found = rn.diagnose(net, e.params, e.x, steps=[0, 3, 5], sequence=0, exponents=0, **e.given)
+    found = rn.diagnose(net, e.params, e.x, at=[0, 3, 5], sequence=0, exponents=0, **e.given)
     xs = e.x if isinstance(e.x, dict) else {"x": e.x}
     widths = [e.state[s].shape[1] for s in e.state]
     for row, t in enumerate(found.steps):
@@ -147,7 +147,7 @@ def linear(w, x, h):
 
 def test_the_exponents_of_a_linear_system_are_its_eigenvalues():
     net = rn.Network(linear(3), inputs=1)
-    found = rn.diagnose(net, net.init(), np.zeros((1, 600, 1)), exponents=9, steps=[7])
+    found = rn.diagnose(net, net.init(), np.zeros((1, 600, 1)), exponents=9, at=[7])
     np.testing.assert_allclose(found.lyapunov_exponents[""], np.log([1.1, 0.9, 0.5]), atol=0.01)
     np.testing.assert_allclose(found.eigenvalue_moduli[""][0], [1.1, 0.9, 0.5], rtol=1e-12)
     np.testing.assert_allclose(found.singular_values[""][0], np.linalg.svd(MATRIX, compute_uv=False), rtol=1e-12)
@@ -156,7 +156,7 @@ def test_the_exponents_of_a_linear_system_are_its_eigenvalues():
 def test_exponents_are_those_of_the_product_of_jacobians():
     net = rn.Network(ONE(4), inputs=2)
     e = example(net, batch=2, time=30)
-    found = rn.diagnose(net, e.params, e.x, exponents=4, steps=range(30))
+    found = rn.diagnose(net, e.params, e.x, exponents=4, at=range(30))
     whole = found.lyapunov_exponents[""].sum()  # that of volumes: of the determinant
     assert whole == pytest.approx(np.log(found.singular_values[""]).sum() / 30, rel=1e-10)
 
@@ -236,6 +236,42 @@ def test_nothing_of_the_caller_is_written_to_and_plain_gradients_stay():
     np.testing.assert_array_equal(plain[1].flat, again[1].flat)
 
 
+@cell
+def around(w, x, n):
+    """The input goes around the equations: its gradient is a sum that others read, too."""
+    n = tanh(w.h(x, n)) + x
+    return w.o(n=n), n
+
+
+def test_a_state_that_the_output_reads_through_a_matrix():
+    net = rn.Network(around(3), inputs=3)
+    e = example(net, batch=1, time=4)
+    _, _, tape = net.forward(e.params, e.x, state=e.state)
+    dstart = net.backward(e.params, tape, e.dy)[1]["n"]
+    found = rn.diagnose(net, e.params, e.x, dy=e.dy, state=e.state, at=[0])
+    largest, least = found.singular_values[""][0][[0, -1]]
+    first = found.gradient_norms["n"][0, 0]
+    assert least * first * (1 - 1e-9) <= np.linalg.norm(dstart) <= largest * first * (1 + 1e-9)
+    check_kernel(net)
+
+
+def test_a_system_without_input():
+    @cell
+    def alone(w, h):
+        return w.h(h=mapped(h, lambda W: 0 * W + constant(MATRIX)))
+
+    net = rn.Network(alone(3), inputs=None)
+    found = rn.diagnose(net, net.init(), at=[0, 499], state={"h": np.ones((1, 3))}, steps=500)
+    np.testing.assert_allclose(found.lyapunov_exponents[""], np.log([1.1, 0.9, 0.5]), atol=0.01)
+    assert found.gradient_norms["h"].shape == (1, 500) and found.verdict("h") == "explodes"
+
+
+def test_networks_without_a_diagnosis_are_refused_in_words():
+    net = rn.Network(ONE(3), inputs=2, mode="one-to-many")
+    with pytest.raises(InputError, match="there is no diagnosis of a network with mode='one-to-many'"):
+        rn.diagnose(net, net.init(), np.zeros((2, 2)), steps=3)
+
+
 X = np.zeros((2, 4, 3))
 
 
@@ -243,9 +279,9 @@ X = np.zeros((2, 4, 3))
     ({"target": np.zeros((2, 4, 5))}, "a target and a loss belong together"),
     ({"target": X, "dy": X, "loss": "x"}, "give a target and a loss, or dy, not both"),
     ({"dy": X}, r"dy must be numbers in the shape of y, \(2, 4, 5\), got float64 in \(2, 4, 3\)"),
-    ({"steps": [4]}, r"steps must be integers from 0 to 3, the steps of the sequence, got \[4\]"),
-    ({"steps": -1}, "steps must be an integer of at least 0, got -1"),
-    ({"steps": 1.5}, "steps must be an integer of at least 0, got 1.5"),
+    ({"at": [4]}, r"at must be integers from 0 to 3, the steps of the sequence, got \[4\]"),
+    ({"at": -1}, "at must be an integer of at least 0, got -1"),
+    ({"at": 1.5}, "at must be an integer of at least 0, got 1.5"),
     ({"sequence": 2}, "sequence must be one of the 2 that are given, got 2"),
     ({"exponents": -1}, "exponents must be an integer of at least 0, got -1"),
     ({"threshold": 0.5}, "threshold must lie between 0 and 0.5, got 0.5"),

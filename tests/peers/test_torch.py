@@ -162,3 +162,38 @@ def test_cross_entropy_of_the_last_output(reduction):
     assert value == pytest.approx(want.item(), rel=1e-12)
     close("readout", grads["readout.V"], readout.weight.grad, 1e-9)
     close("W_hn", grads["W_hn"], module.weight_hh_l0.grad[14:], 1e-9)
+
+
+def test_the_product_with_the_hessian_is_their_double_backward():
+    """Their gradient of the gradient's product with a direction, for a layer in both directions with a readout."""
+    net, prefixes = ours("lstm", 5, 3, 1, True)
+    net = rn.Network(net.layer, inputs=3, outputs=2)
+    rng = np.random.default_rng(0)
+    params = net.init(seed=1, dtype="float64")
+    x, target = rng.standard_normal((4, 6, 3)), rng.standard_normal((4, 6, 2))
+    direction = params.with_flat(rng.standard_normal(params.flat.size))
+    weights = {name: torch.from_numpy(v.copy()).requires_grad_() for name, v in params.items()}
+
+    def walk(prefix, steps):
+        h = c = torch.zeros(4, 5, dtype=torch.float64)
+        found = [None] * 6
+        for t in steps:
+            i, f, g, o = (
+                torch.from_numpy(x[:, t]) @ weights[f"{prefix}W_x{k}"].T + h @ weights[f"{prefix}W_h{k}"].T
+                + weights[f"{prefix}b_{k}"] for k in "ifgo"
+            )  # fmt: skip
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = found[t] = torch.sigmoid(o) * torch.tanh(c)
+        return torch.stack(found, 1)
+
+    h = torch.cat([walk(prefixes[0], range(6)), walk(prefixes[1], range(5, -1, -1))], 2)
+    o = h @ weights["readout.V"].T + weights["readout.c"]
+    loss = ((o - torch.from_numpy(target)) ** 2).mean()
+    first = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    along = sum((g * torch.from_numpy(direction[name])).sum() for name, g in zip(weights, first, strict=True))
+    second = torch.autograd.grad(along, list(weights.values()))
+    value, grads, product = net.hvp(params, x, target, direction, loss="mean_squared")
+    assert value == pytest.approx(loss.item(), rel=1e-13)
+    for name, g, s in zip(weights, first, second, strict=True):
+        close(f"gradient of {name}", grads[name], g.detach().numpy(), 1e-10)
+        close(f"product at {name}", product[name], s.numpy(), 1e-10)
