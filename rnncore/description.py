@@ -10,6 +10,7 @@ from typing import Any
 
 from .combine import Arrangement, Block, as_block
 from .combine.blocks import last_loop
+from .combine.translate import Translate, holds_translate
 from .combine.wired import Wired
 from .errors import InputError, LanguageError
 from .inputs import Tokens
@@ -52,11 +53,22 @@ class Description:
         self._check_feed()
         if isinstance(self.inputs, Tokens):
             _check_token_readers(self.block)
+        self._check_decoder()
         if self.outputs is not None:
             _check_readout(self.block, self.outputs)
         self.loops  # noqa: B018  (sizes that do not fit are refused here)
         self.shapes  # noqa: B018  (names that clash are refused here)
         self.features  # noqa: B018  (merges and residuals that cannot be are refused here)
+
+    def _check_decoder(self) -> None:
+        """A decoder writes in lengths of its own: it is a whole network."""
+        if not holds_translate(self.block):
+            return
+        if not isinstance(self.block, Translate):
+            raise InputError(f"a decoder writes in lengths of its own and can be no part of {self.layer!r}")
+        if self.mode != "many-to-many" or self.inputs is None:
+            got = f"mode={self.mode!r}, inputs={self.inputs!r}"
+            raise InputError(f"an encoder reads a sequence and its decoder writes one: mode='many-to-many', got {got}")
 
     def _check_feed(self) -> None:
         """What reads vectors, or nothing at all, must be told so without contradiction."""
@@ -143,11 +155,12 @@ class Description:
 
     def _parameters(self):
         """(path, shape, role, start, the author's line) of every parameter."""
+        handed = {path for path, *_ in self.block.handed("", self.fed)}
         for prefix, (layer, sizes) in self.loops.items():
             for p in layer.step.params:
                 yield prefix + p.name, tuple(sizes[d] for d in p.shape), p.role, p.start, p.origin
             if self.initial_state == "learned":
-                for s in layer.step.states:
+                for s in (s for s in layer.step.states if prefix + s not in handed):
                     yield f"{prefix}{s}0", (sizes[layer.step.dims[s]],), "state", None, None
         yield from self.block.parameters("", self.fed)
         if self.feed == "state":

@@ -17,12 +17,14 @@ from .params import Params
 from .passes import loops_of
 from .plan.tangent import dotted
 from .vectors import batch_of
+from .writing import refuse_decoder
 
 __all__ = ["network_hvp", "network_jvp"]
 
 
 def network_jvp(net, params, x, dparams, dx, dstate, lengths, state, steps=None):
     """Values and directional derivatives (see `Network.jvp`)."""
+    refuse_decoder(net, "directional derivatives go through")
     _check_bridge(net)
     batch = net._batch(params, x, lengths, state, steps=steps)
     dparams = None if dparams is None else _direction(net, params, dparams, "dparams")
@@ -42,6 +44,7 @@ def network_jvp(net, params, x, dparams, dx, dstate, lengths, state, steps=None)
 
 def network_hvp(net, params, x, target, direction, loss, lengths, state, reduction, steps=None):
     """Value, gradient and Hessian-vector product of a loss (see `Network.hvp`)."""
+    refuse_decoder(net, "directional derivatives go through")
     check_reduction(reduction)
     _check_bridge(net)
     bound = as_loss(loss)

@@ -10,12 +10,18 @@ from .combine.translate import Translate
 from .errors import InputError
 from .inputs import Batch, Writing, as_array, as_lengths
 
-__all__ = ["attention", "set_writing", "writes"]
+__all__ = ["attention", "refuse_decoder", "set_writing", "writes"]
 
 
 def writes(net) -> bool:
     """Whether a network writes sequences of lengths of their own."""
     return isinstance(net.block, Translate)
+
+
+def refuse_decoder(net, what: str) -> None:
+    """Raise `InputError` where a network has a decoder, which `what` does not go through."""
+    if writes(net):
+        raise InputError(f"{what} a network that writes in step with its input; this one has a decoder: {net!r}")
 
 
 def set_writing(net, batch: Batch, target, target_lengths, steps) -> None:

@@ -31,6 +31,10 @@ class Block(ABC):
         """(path, shape, role, start, author's line) of parameters that belong to no loop."""
         yield from ()
 
+    def handed(self, prefix: str, sizes: Sizes) -> Iterator[tuple[str, int, list[tuple[str, int]]]]:
+        """States that start from other states: (path, size, paths and sizes of those)."""
+        yield from ()
+
     @abstractmethod
     def readers(self) -> Iterator[Layer | Wired]:
         """The layers that read the network's own ``x``."""

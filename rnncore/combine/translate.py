@@ -14,7 +14,7 @@ from .blocks import Block, Chain, Join, Loop, Reverse
 from .topology import as_block
 from .wired import Wired
 
-__all__ = ["BRIDGES", "Translate", "translate"]
+__all__ = ["BRIDGES", "Translate", "holds_translate", "translate"]
 
 BRIDGES = ("affine", "copy", "zero")
 KEYS, VALUES = "scorer.", "values"
@@ -81,6 +81,12 @@ class Translate(Block):
             name = path.rpartition(".")[2]
             yield f"{prefix}bridge.W_{name}", (size, sum(n for _, n in found)), "input", None, None
             yield f"{prefix}bridge.b_{name}", (size,), "bias", None, None
+
+
+def holds_translate(block: Block) -> bool:
+    """Whether a block is, or holds, a decoder with its encoder."""
+    inner = [b for b in (*getattr(block, "blocks", ()), getattr(block, "block", None)) if b is not None]
+    return isinstance(block, Translate) or any(holds_translate(b) for b in inner)
 
 
 def last_paths(block: Block, prefix: str) -> list[str]:

@@ -17,6 +17,7 @@ from ..lang.ops import OPS
 from ..objective import as_loss, reduced, second_derivative, target_rows
 from ..params import Params
 from ..passes import loops_of
+from ..writing import refuse_decoder
 from .result import Diagnosis
 from .spectrum import Carrier
 from .watched import Record, WatchedPass, gates_of
@@ -64,7 +65,7 @@ def diagnose(
     ------
     InputError
         As of ``net.loss_and_grad``; both of `target` and `dy`; an `at`, `sequence`, `exponents` or `threshold`
-        that cannot be; a decoder, or ``mode="one-to-many"``.
+        that cannot be; a decoder, or ``feed="state"``.
 
     Examples
     --------
@@ -79,8 +80,8 @@ def diagnose(
         raise InputError("give a target and a loss, or dy, not both")
     if (target is None) != (loss is None):
         raise InputError("a target and a loss belong together: give both or none")
-    if net.mode == "one-to-many":
-        raise InputError("there is no diagnosis of a network with mode='one-to-many'")
+    if net.feed == "state":
+        raise InputError("there is no diagnosis of a network with feed='state'")
     dual_block(net.block, frozenset(), False)  # what has no directional derivative is refused here
     net.check_params(params)
     many = _at_least("exponents", exponents, 0)

@@ -217,6 +217,42 @@ def test_lists_of_sources_and_targets_are_arrays_of_them():
     assert value == pytest.approx(np.mean(picked), rel=1e-12)
 
 
+def test_checkpoints_give_the_same():
+    p = Problem(NETS["before"])
+    y, final, (dx, dstate, grads) = p.back()
+    for every in (1, 3, "sqrt"):
+        kept, kept_final, tape = p.net.forward(p.params, p.x, checkpoint=every, **p.given)
+        again = p.net.backward(p.params, tape, p.dy, dstate=p.dstate)
+        same_bits("checkpointed", (kept, kept_final, again[0], again[1]), (y, final, dx, dstate))
+        close("gradients", again[2].flat, grads.flat, 1e-12)
+
+
+def test_what_is_handed_over_has_no_learned_start():
+    net = rn.Network(NETS["before"].layer, inputs=INPUTS, initial_state="learned")
+    assert "y0" in net.shapes and "encoder.forward.h0" in net.shapes and "decoder.h0" not in net.shapes
+    p = Problem(net)
+    e, base = 1e-6, p.params.copy()
+    _, _, (_, _, grads) = p.back()
+    direction = np.zeros_like(base["y0"])
+    direction[:] = 1
+    inside = np.arange(5)[None, :, None] < p.target_lengths[:, None, None]
+    sums = []
+    for sign in (1, -1):
+        p.params = base.copy()
+        p.params["y0"][:] += sign * e * direction
+        y, final = net(p.params, p.x, **p.given)
+        sums.append((y * np.where(inside, p.dy, 0)).sum() + sum((final[k] * p.dstate[k]).sum() for k in final))
+    assert (sums[0] - sums[1]) / (2 * e) == pytest.approx(grads["y0"].sum(), rel=1e-6)
+
+
+def test_empty_batches_and_no_steps():
+    net, p = NETS["before"], Problem(NETS["before"])
+    assert net(p.params, np.zeros((0, 4, INPUTS)), steps=3)[0].shape == (0, 3, CLASSES)
+    assert net(p.params, p.x, steps=0)[0].shape == (4, 0, CLASSES)
+    y, _ = net(p.params, np.zeros((2, 0, INPUTS)), steps=3)
+    assert y.shape == (2, 3, CLASSES) and np.isfinite(y).all()
+
+
 def test_a_bound_network_writes_what_a_call_writes():
     p = Problem(NETS["before"])
     run = p.net.bind(p.params)
@@ -268,6 +304,19 @@ def test_combinations_that_cannot_be_are_refused():
         (lambda: rn.Network(t.encoder_decoder(c.gru(4), c.gru(6), outputs=3, bridge="copy"), inputs=2), "affine"),
     ):  # fmt: skip
         with pytest.raises(rn.errors.RnncoreError, match=words):
+            make()
+    net = NETS["before"]
+    p = Problem(net)
+    for make, words in (
+        (lambda: rn.Network(net.layer, inputs=3, mode="many-to-one"), "many-to-many"),
+        (lambda: rn.Network(t.deep(net.layer, c.gru(3)), inputs=3), "deep"),
+        (lambda: rn.Network(t.bidirectional(net.layer), inputs=3), "bidirectional"),
+        (lambda: net.stream(p.params), "decoder"),
+        (lambda: net.jvp(p.params, p.x), "decoder"),
+        (lambda: net.hvp(p.params, p.x, p.target, p.params, loss="cross_entropy"), "decoder"),
+        (lambda: rn.diagnose(net, p.params, p.x, p.target, loss="cross_entropy"), "decoder"),
+    ):
+        with pytest.raises(rn.errors.InputError, match=words):
             make()
     plain = rn.Network(c.gru(4), inputs=2)
     with pytest.raises(rn.errors.InputError, match="target_lengths"):
