@@ -82,13 +82,13 @@ def diagnose(
         raise InputError("a target and a loss belong together: give both or none")
     if net.feed == "state":
         raise InputError("there is no diagnosis of a network with feed='state'")
+    refuse_decoder(net, "diagnose looks into")
     dual_block(net.block, frozenset(), False)  # what has no directional derivative is refused here
     net.check_params(params)
     many = _at_least("exponents", exponents, 0)
     if not 0 < threshold < 0.5:
         raise InputError(f"threshold must lie between 0 and 0.5, got {threshold!r}")
     exact = params.astype("float64")
-    refuse_decoder(net, "diagnose looks into")
     batch = net._batch(exact, x, lengths, state, steps=steps)
     if _at_least("sequence", sequence, 0) >= max(batch.size, 1):
         raise InputError(f"sequence must be one of the {batch.size} that are given, got {sequence}")
