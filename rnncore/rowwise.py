@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -23,14 +23,15 @@ _RUN = 64  # rows that the loop takes for the steps of one sequence
 Equations = Callable[[Bound, Graph], tuple]
 
 
-class _Rowwise(SimpleNamespace):
+@dataclass(frozen=True, eq=False)
+class _Rowwise:
     """A step in the place of a layer."""
 
-    __hash__ = object.__hash__
+    step: Step
 
 
 @lru_cache(maxsize=64)
-def loss_step(loss: Bound, equations: Equations) -> _Rowwise:
+def loss_step(loss: Bound, equations: Equations) -> Any:
     """The step whose output is the loss's gradient and whose further output is its value.
 
     `equations` gives (value, gradient, size) in a graph, reading the inputs ``o`` and ``target``.
@@ -39,11 +40,11 @@ def loss_step(loss: Bound, equations: Equations) -> _Rowwise:
     value, gradient, size = equations(loss, graph)
     roots = {"y": gradient, "out.value": value}
     signature, dims = Signature(("o", "target"), ()), {"o": size, "target": size}
-    step: Step = resolve(loss.name, graph, signature, Weights(graph, ()), roots, dims, True)
+    step = resolve(loss.name, graph, signature, Weights(graph, ()), roots, dims, True)
     return _Rowwise(step=replace(step, extras=("value",)))
 
 
-def loss_of_rows(layer: _Rowwise, o: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def loss_of_rows(layer: Any, o: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Value (rows,) and gradient (rows, outputs) in the dtype of `o`; both arguments C-contiguous."""
     n, outputs = o.shape
     step, dtype = layer.step, str(o.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,8 @@ def translate(run, block: Translate, prefix: str, xs, sizes):
     writer = type(run)(run.params, written.lengths, state)
     writer.sources, writer.source_lengths = sources, run.lengths
     given = {**sizes, **{name: v.shape[2] for name, v in {**sources, **written.arrays}.items()}}
-    loop = Loop(block.decoder.layer.teaching) if written.arrays else block.decoder
+    layer: Any = block.decoder.layer
+    loop = Loop(layer.teaching) if written.arrays else block.decoder
     y, last, decoder = writer.loop(loop, prefix, written.arrays, given, written.time)
     run.final |= writer.final
     return y, last, (block, sizes, ends, encoder, keys, decoder, writer)
