@@ -267,9 +267,28 @@ def test_a_system_without_input():
 
 
 def test_networks_without_a_diagnosis_are_refused_in_words():
-    net = rn.Network(ONE(3), inputs=2, mode="one-to-many")
-    with pytest.raises(InputError, match="there is no diagnosis of a network with mode='one-to-many'"):
+    @cell
+    def alone(w, h):
+        return tanh(w.h(h))
+
+    net = rn.Network(alone(3), inputs=2, mode="one-to-many", feed="state")
+    with pytest.raises(InputError, match="there is no diagnosis of a network with feed='state'"):
         rn.diagnose(net, net.init(), np.zeros((2, 2)), steps=3)
+
+
+@pytest.mark.parametrize("feed", ["every", "first"])
+def test_a_vector_as_input(feed):
+    net = rn.Network(ONE(4), inputs=2, mode="one-to-many", feed=feed)
+    params, x = net.init(dtype="float64"), np.ones((3, 2))
+    y, state, tape = net.forward(params, x, steps=6)
+    dy = np.zeros_like(y)
+    dy[:, -1] = y[:, -1]
+    found = rn.diagnose(net, params, x, steps=6, at=[0])
+    assert found.value == pytest.approx((y[:, -1] ** 2).sum() / 2, rel=1e-12)
+    again = rn.diagnose(net, params, x, dy=dy, steps=6, at=[0])
+    np.testing.assert_allclose(found.gradient_norms["h"], again.gradient_norms["h"], rtol=1e-12)
+    assert found.gradient_norms["h"].shape == (3, 6)
+    np.testing.assert_allclose(found.gradient_norms["h"][:, -1], np.linalg.norm(y[:, -1], axis=1), rtol=1e-12)
 
 
 X = np.zeros((2, 4, 3))
