@@ -12,6 +12,8 @@ from .watched import Record
 
 __all__ = ["Carrier"]
 
+_STRETCH = 5  # steps before directions, which all turn to the fastest, are made orthonormal again
+
 
 class Carrier:
     """One sequence's way through one loop: step k takes the state before it to the state after it.
@@ -43,13 +45,14 @@ class Carrier:
         """Numbers in the whole state, all states of the loop side by side."""
         return int(self.ends[-1])
 
-    def carried(self, steps: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Each direction (n, size) carried through the step (n,) that goes with it: J_t v."""
-        layout, rows = layout_of(np.ones(len(steps), np.int64), True), Rows(np.arange(len(steps)), 1)
+    def carried(self, steps: np.ndarray, directions: np.ndarray, many: int = 1) -> np.ndarray:
+        """Each direction (n, size) carried through `many` steps from the one (n,) that goes with it: ... J_t v."""
+        layout, rows = layout_of(np.full(len(steps), many), True), Rows(np.arange(len(steps)) * many, 1)
+        taken = (steps[:, None] + np.arange(many)).ravel()
         state = {s: a[steps] for s, a in self.before.items()}
         parts = np.split(directions.astype(self.dtype), self.ends[:-1], 1)
         state |= {dotted(s): part for s, part in zip(self.before, parts)}
-        xs = {n: np.ascontiguousarray(a[steps]) for n, a in self.inputs.items()}
+        xs = {n: np.ascontiguousarray(a[taken]) for n, a in self.inputs.items()}
         tokens = any(a.dtype.kind in "iu" for a in xs.values())
         final, _ = loop_forward(
             self.layer, self.record.sizes, self.prepared, layout, xs, rows, state, None, False, tokens
@@ -66,13 +69,13 @@ class Carrier:
         """The `many` largest Lyapunov exponents per step, falling: mean logarithms of what Q R leaves in R.
 
         Benettin, Galgani, Giorgilli and Strelcyn, Meccanica 15, 1980: directions are carried along the trajectory
-        and made orthonormal again at every step.
+        and made orthonormal again every few steps.
         """
         many = min(many, self.size)
         q = np.linalg.qr(np.random.default_rng(0).standard_normal((self.size, many)))[0]
         total = np.zeros(many)
-        for k in range(self.count):
-            q, r = np.linalg.qr(self.carried(np.full(many, k), q.T).T)
+        for k in range(0, self.count, _STRETCH):
+            q, r = np.linalg.qr(self.carried(np.full(many, k), q.T, min(_STRETCH, self.count - k)).T)
             with np.errstate(divide="ignore"):  # what is gone for good has the exponent -inf
                 total += np.log(np.abs(np.diag(r)))
         return np.sort(total / self.count)[::-1] if self.count else np.full(many, np.nan)
