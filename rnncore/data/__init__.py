@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import FileError
 from .dates import date_pairs
-from .embedded import japanese_vowels, sunspots
+from .embedded import japanese_vowels, sonnets, sunspots
 from .longcsv import read_csv
 from .npz import read_npz
 from .pairs import Pairs, read_pairs
@@ -17,7 +17,7 @@ from .vocabulary import Vocabulary
 
 __all__ = [
     "Pairs", "Sequences", "Vocabulary", "date_pairs", "japanese_vowels", "read", "read_csv", "read_npz", "read_pairs",
-    "read_ts", "sunspots",
+    "read_ts", "sonnets", "sunspots",
 ]  # fmt: skip
 
 _READERS = {".ts": read_ts, ".npz": read_npz, ".csv": read_csv}

@@ -9,7 +9,7 @@ import numpy as np
 from .sequences import Sequences
 from .ts import read_ts
 
-__all__ = ["japanese_vowels", "sunspots"]
+__all__ = ["japanese_vowels", "sonnets", "sunspots"]
 
 _FILES = Path(__file__).parent / "files"
 
@@ -53,3 +53,24 @@ def sunspots() -> tuple[np.ndarray, np.ndarray]:
     """
     table = np.loadtxt(_FILES / "sunspots.csv", delimiter=",", skiprows=1)
     return table[:, 0].astype(np.int64), table[:, 1].copy()
+
+
+def sonnets() -> str:
+    """Thirty-nine of Shakespeare's sonnets, in order, a blank line between them.
+
+    William Shakespeare, "Shake-speares Sonnets", London 1609, in modern spelling; public domain.
+    Numbers 1-3, 5, 12, 15, 17-19, 23, 27, 29, 30, 33, 43, 54, 55, 57, 60, 64-66, 71, 73, 76, 87, 90, 94, 97, 98, 104,
+    106, 107, 116, 129, 130, 138, 144 and 147.
+
+    Returns
+    -------
+    str
+        23,868 characters, 59 different.
+
+    Examples
+    --------
+    >>> import rnncore as rn
+    >>> rn.data.sonnets().splitlines()[0]
+    'From fairest creatures we desire increase,'
+    """
+    return (_FILES / "sonnets.txt").read_text(encoding="utf-8")

@@ -16,5 +16,12 @@ def test_every_embedded_file_has_its_source_and_licence():
     folder = Path(data.__file__).parent / "files"
     told = (folder / "README.md").read_text()
     files = [f.name for f in folder.iterdir() if f.name != "README.md"]
-    assert len(files) == 3 and all(f"`{name}`" in told for name in files)
+    assert len(files) == 4 and all(f"`{name}`" in told for name in files)
     assert "CC BY 4.0" in told and "public domain" in told
+
+
+def test_sonnets():
+    text = data.sonnets()
+    poems = text.strip().split("\n\n")
+    assert len(poems) == 39 and {len(p.splitlines()) for p in poems} == {14}
+    assert "Shall I compare thee to a summer's day?" in text and text.isascii() and len(text) == 23868
