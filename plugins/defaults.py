@@ -19,6 +19,38 @@ COMMAND = {
     "validation": 0.2,
 }
 
+# The recipe of `rnncore translate`, after Bahdanau, Cho and Bengio 2015.
+TRANSLATION = {
+    "cell": "gru",
+    "direction": "bidirectional",
+    "topology": "encoder_decoder",
+    "scorer": "bahdanau",
+    "units": 64,
+    "loss": "cross_entropy",
+    "optimizer": "adam",
+    "lr": 5e-3,
+    "schedule": "cosine",
+    "epochs": 8,
+    "batch": 64,
+    "clip": 1.0,
+}
+
+# The recipe of `rnncore generate`, after Graves, arXiv:1308.0850.
+GENERATION = {
+    "cell": "lstm",
+    "stack": "deep",
+    "units": 128,
+    "layers": 1,
+    "loss": "cross_entropy",
+    "optimizer": "adam",
+    "lr": 5e-3,
+    "schedule": "cosine",
+    "epochs": 30,
+    "batch": 16,
+    "truncate": 50,
+    "clip": 1.0,
+}
+
 # Glorot and Bengio 2010 for what maps inputs, Saxe et al. 2014 for what is applied over and over.
 INITIALIZERS = {
     "input": "glorot_uniform",
@@ -33,4 +65,4 @@ INITIALIZERS = {
 
 @hookimpl
 def rnncore_defaults():
-    return {"command": COMMAND, "initializer": INITIALIZERS}
+    return {"command": COMMAND, "translation": TRANSLATION, "generation": GENERATION, "initializer": INITIALIZERS}

@@ -149,6 +149,10 @@ def rnncore_defaults() -> Mapping[str, Mapping[str, Any]]:  # type: ignore[empty
     """What is used where a user says nothing, by topic; the engine itself names no component.
 
     Topic ``"command"``: keys are the long options of ``rnncore train`` without their dashes.
+    Topic ``"translation"``: those of ``rnncore translate``, with the ``"direction"`` that its encoder's layer is put
+    into, and its ``"topology"``, ``"loss"``, ``"optimizer"``, ``"schedule"`` and ``"clip"``.
+    Topic ``"generation"``: those of ``rnncore generate``, with its ``"stack"``, ``"loss"``, ``"optimizer"``,
+    ``"schedule"`` and ``"clip"``.
     Topic ``"initializer"``: the initializer of each role of parameters. A default that is given
     already stays.
 

@@ -1,4 +1,4 @@
-"""The command ``rnncore``: train, predict, evaluate, explain, plugins."""
+"""The command ``rnncore``: train, predict, evaluate, translate, generate, explain, plugins."""
 
 from __future__ import annotations
 

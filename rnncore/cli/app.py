@@ -7,10 +7,12 @@ import typer
 
 from .evaluate import evaluate
 from .explain import explain
+from .generate import generate
 from .options import command_of
 from .plugins import plugins
 from .predict import predict
 from .train import train
+from .translate import translate
 
 __all__ = ["UsageError", "app"]
 
@@ -35,5 +37,5 @@ def _rnncore(
         print(context.get_help())
 
 
-for _command in (train, predict, evaluate, explain, plugins):
+for _command in (train, predict, evaluate, translate, generate, explain, plugins):
     app.command()(command_of(_command))

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Sequences, japanese_vowels
-from ..errors import FileError, InputError
+from ..errors import InputError
 from ..train import TrainingResult
 from ..train.files import write_atomically
 from .options import TrainOptions
+from .output import make_folder, say
 from .prepared import Model, read_data
 from .recipe import Recipe
 from .scores import Scores, score
@@ -42,18 +43,18 @@ def train(options: TrainOptions) -> None:
     _write_report(options, report, [r for _, r in runs])
     for path in _checkpoints(options):
         path.unlink(missing_ok=True)
-    _say("written", ", ".join(str(folder / n) for n in ("model.safetensors", "report.json", "curve.png")))
+    say("written", ", ".join(str(folder / n) for n in ("model.safetensors", "report.json", "curve.png")))
 
 
 def _train(recipe: Recipe, report: dict[str, Any]) -> list[tuple[Model, TrainingResult]]:
     """One run or two, each with its model; the last is the one to keep."""
     options, network, checkpoints = recipe.options, recipe.network, _checkpoints(recipe.options)
     recipe.trainer(checkpoints[0])  # a setting that cannot be is refused before anything is written
-    _make_folder(options.out)
+    make_folder(options.out)
     count = sum(math.prod(shape) for shape in network.shapes.values())
     report |= {"network": repr(network.layer), "parameters": count}
-    _say("data", repr(recipe.data))
-    _say("network", f"{network.layer!r}, {count:,} parameters")
+    say("data", repr(recipe.data))
+    say("network", f"{network.layer!r}, {count:,} parameters")
     runs, last_epoch = [], None
     if options.validation:
         first, preparation, held = recipe.first_run(checkpoints[0])
@@ -65,7 +66,7 @@ def _train(recipe: Recipe, report: dict[str, Any]) -> list[tuple[Model, Training
         second, preparation = recipe.second_run(checkpoints[1], last_epoch)
         runs.append((Model(network, second.params, preparation), second))
     result = runs[-1][1]
-    _say("trained", f"{len(result.history)} epochs, {result.updates} updates, {result.seconds:.1f} s")
+    say("trained", f"{len(result.history)} epochs, {result.updates} updates, {result.seconds:.1f} s")
     return runs
 
 
@@ -88,21 +89,10 @@ def _test_data(options: TrainOptions, model: Model) -> Sequences | None:
     return model.read(options.test, {}, targets=True) if options.test else None
 
 
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot make the folder {path}: {error.strerror}") from error
-
-
 def _scored(name: str, on: str, found: Scores) -> dict[str, Any]:
-    _say(name, f"{on}: {found.line}")
+    say(name, f"{on}: {found.line}")
     confusion = None if found.confusion is None else found.confusion.tolist()
     return {"on": on, **found.numbers, "confusion": confusion}
-
-
-def _say(name: str, text: str) -> None:
-    print(f"{name:<12}{text}", flush=True)
 
 
 def _write_report(options: TrainOptions, report: dict[str, Any], results: list[TrainingResult]) -> None:

@@ -69,7 +69,7 @@ class History:
         return f"History({len(self)} epochs: {', '.join(self.names)})"
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw loss, and accuracy on an axis of its own, over the epochs.
+        """Draw loss, and accuracy and exact match on an axis of their own, over the epochs.
 
         Parameters
         ----------
@@ -90,11 +90,14 @@ class History:
             label, color = shown[name]
             ax.plot(self["epoch"], self[name], color=color, label=label)
         ax.set(xlabel="epoch", ylabel="loss")
-        if "val_accuracy" in self.names:
+        shares = {"val_accuracy": ("accuracy", "C2"), "val_exact_match": ("exact match", "C3")}
+        there = {name: how for name, how in shares.items() if name in self.names}
+        if there:
             right = ax.twinx()
-            right.plot(self["epoch"], self["val_accuracy"], color="C2")
-            right.set(ylabel="accuracy")
-            ax.plot([], [], color="C2", label="validation accuracy")
+            right.set(ylabel=", ".join(label for label, _ in there.values()))
+        for name, (label, color) in there.items():
+            right.plot(self["epoch"], self[name], color=color)
+            ax.plot([], [], color=color, label=f"validation {label}")
         if self._records:
             ax.legend(loc="center right")
         return ax

@@ -2,14 +2,21 @@
 
 import inspect
 import typing
+from importlib import import_module
 from importlib.metadata import version
 
 import pytest
 
-import rnncore.cli.options as options_module
 from rnncore.cli import main
 
-COMMANDS = ["train", "predict", "evaluate", "explain", "plugins"]
+COMMANDS = ["train", "predict", "evaluate", "translate", "generate", "explain", "plugins"]
+
+
+def options_of(command):
+    """The dataclass that a command takes."""
+    function = getattr(import_module(f"rnncore.cli.{command}"), command)
+    (parameter,) = inspect.signature(function).parameters.values()
+    return parameter.annotation
 
 
 @pytest.fixture
@@ -39,17 +46,15 @@ def test_version(run):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_names_every_option(run, command):
     status, out, _ = run(command, "--help")
-    kind = getattr(options_module, f"{command.title()}Options")
     assert status == 0
-    for name in inspect.signature(kind).parameters:
+    for name in inspect.signature(options_of(command)).parameters:
         spelled = {"as_json": "json", "names": "NAME"}.get(name, name.replace("_", "-"))
         assert spelled in out or spelled.upper() in out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_has_a_help_text(command):
-    kind = getattr(options_module, f"{command.title()}Options")
-    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+    for name, hint in typing.get_type_hints(options_of(command), include_extras=True).items():
         (told,) = hint.__metadata__
         assert told.help and told.help[0].isupper() and told.help.endswith("."), name
 
@@ -77,6 +82,12 @@ def test_every_option_has_a_help_text(command):
         (["train", "--plugin", "nowhere.py"], "nowhere.py"),
         (["evaluate"], "model.safetensors"),
         (["predict", "--model", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["translate", "nowhere.tsv"], "nowhere.tsv"),
+        (["translate", "--scorer", "bahdanu"], "did you mean 'bahdanau'"),
+        (["translate", "--cell", "gruu"], "did you mean 'gru'"),
+        (["translate", "--beam", 0], "--beam"),
+        (["translate", "--pairs", 3], "--pairs"),
+        (["translate", "--lr", "-1"], "above 0"),
         (["explain", "gruu"], "did you mean 'gru'"),
         (["plugins", "gruu"], "did you mean 'gru'"),
     ],
