@@ -55,6 +55,19 @@ def test_dropout_is_the_same():
     close("gradients", kept.flat, grads.flat, 1e-12)
 
 
+def test_states_held_and_set_back_in_the_middle_of_a_stretch():
+    net = rn.Network(stress.memory(4), inputs=2, initial_state="learned")
+    params, rng = net.init(seed=1, dtype="float64"), np.random.default_rng(0)
+    params.flat[...] += 0.1
+    x, dy = rng.standard_normal((5, 23, 2)), rng.standard_normal((5, 23, 4))
+    given = {"lengths": LENGTHS, "mask": rng.random((5, 23)) < 0.8, "reset": rng.random((5, 23)) < 0.2}
+    *want, (dx, dstart, grads), _ = both_passes(net, params, x, dy, None, None, **given)
+    for every in (1, 4, "sqrt"):
+        *got, (dx2, dstart2, grads2), _ = both_passes(net, params, x, dy, None, every, **given)
+        same_bits("outputs, dx and dstate", [*got, dx2, dstart2], [*want, dx, dstart])
+        close("gradients", grads2.flat, grads.flat, 1e-12)
+
+
 def test_slope_of_a_loss_by_central_differences():
     net = rn.Network(stress.memory(4), inputs=2, outputs=2, initial_state="learned")
     params, rng = net.init(seed=1, dtype="float64"), np.random.default_rng(0)
