@@ -22,9 +22,9 @@ def search(speaker: Speaker, steps: int, beam: int, end: int | None):
     A hypothesis that ends keeps its place, and so many fewer go on; those left go to the end. States are
     (batch * beam, size) by name, those of places without a hypothesis of no meaning.
     """
-    found = _Found(speaker, steps, beam, end)
     o, state = speaker.first()
     state = {name: np.repeat(v, beam, 0) for name, v in state.items()}
+    found = _Found(speaker, steps, beam, end, state)
     logs = np.repeat(log_softmax(o), beam, 0).reshape(speaker.batch.size, beam, -1)
     for t in range(steps):
         parents, chosen = found.grow(logs, t)
@@ -43,15 +43,16 @@ def search(speaker: Speaker, steps: int, beam: int, end: int | None):
 class _Found:
     """Hypotheses that go on (`live`: their log-probabilities, -inf where there is none) and those that ended."""
 
-    def __init__(self, speaker: Speaker, steps: int, beam: int, end: int | None):
+    def __init__(self, speaker: Speaker, steps: int, beam: int, end: int | None, state: dict[str, np.ndarray]):
         shape = speaker.batch.size, beam
         self.beam, self.end, self.limit = beam, end, speaker.limit
         self.live = np.full(shape, -np.inf)
-        self.live[:, 0] = 0
+        self.live[speaker.limit > 0, 0] = 0
         self.words = np.full((*shape, steps), end or 0, np.int64)
         self.tokens, self.lengths = self.words.copy(), np.zeros(shape, np.int64)
         self.log_probs, self.done = np.full(shape, -np.inf), np.zeros(len(self.live), np.int64)
-        self.states: dict[str, np.ndarray] = {}
+        self.log_probs[speaker.limit == 0, 0] = 0  # nothing may be written: that is one hypothesis
+        self.states = {name: v.copy() for name, v in state.items()}
 
     def grow(self, logs: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Go on with the likeliest of all continuations: places of their parents, and their tokens."""
@@ -80,8 +81,6 @@ class _Found:
         self._keep(np.argwhere(np.isfinite(self.live)), state)
 
     def _keep(self, places: np.ndarray, state: dict[str, np.ndarray]) -> None:
-        for name in state:
-            self.states.setdefault(name, np.zeros_like(state[name]))
         for b, place in places:
             to = self.done[b]
             self.tokens[b, to], self.lengths[b, to] = self.words[b, place], self.length

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .beams import log_softmax, search
+from .beams import search
 from .errors import InputError
 from .lang.drawing import DRAW
 from .params import Params
@@ -192,13 +192,12 @@ def generate(
 
 def _run(speaker: Speaker, choice: _Choice) -> Generation:
     """Greedy or drawn: one call of the loop."""
-    o, drawn, state = speaker.run(speaker.limit, choice.how(speaker.batch.size))
-    tokens = drawn.argmax(-1)
+    tokens, logs, state = speaker.run(choice.how(speaker.batch.size))
     lengths = _lengths(tokens, choice.end, speaker.limit)
     inside = np.arange(choice.steps) < lengths[:, None]
     tokens[~inside] = choice.end or 0
-    log_probs = np.take_along_axis(log_softmax(o), tokens[..., None], -1)[..., 0]
-    return Generation(tokens, lengths, np.where(inside, log_probs, 0).sum(-1), speaker.shown(state))
+    log_probs = np.where(inside, logs, 0).sum(-1, dtype=np.float64)
+    return Generation(tokens, lengths, log_probs, speaker.shown(state))
 
 
 def _lengths(tokens: np.ndarray, end: int | None, limit: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .combine.blocks import Loop
-from .combine.speaking import FORCED, GIVEN, HOW, TOKEN, Speaking, speaks
+from .combine.speaking import FORCED, GIVEN, HOW, LOG, STATE, TOKEN, Speaking, speaks
 from .combine.wired import Wired
 from .cpu.layout import Rows, Sources, layout_of
 from .cpu.run import loop_forward, prepare
@@ -16,7 +16,7 @@ from .errors import InputError
 from .inputs import Batch, Tokens
 from .lang.cell import sizes_of
 from .lang.drawing import DRAW
-from .passes import Pass, ragged
+from .passes import Pass
 from .teaching import features_at
 from .translation import encode
 from .writing import writes
@@ -43,7 +43,7 @@ class Speaker:
         self.sources: Sources | None = None
         self.xs: dict[str, np.ndarray] = {}
         self.layer = _rewired(net)
-        chained = self.layer.outputs is not None
+        chained = not isinstance(self.layer.block, Wired)
         given = {"steps": steps} if not chained and (writes(net) or net.counts_steps) else {}
         self.batch: Batch = net._batch(params, x, lengths, state, **given)
         self.limit = np.full(self.batch.size, steps, np.int64)
@@ -58,12 +58,12 @@ class Speaker:
         else:
             self._in_step(steps)
         features = {} if chained else features_at(net, "")
-        self.classes = net.outputs if chained else net.state_shapes[self.layer.token][0]
-        self.sizes = sizes_of(self.layer, {**features, GIVEN: self.classes, FORCED: 1, HOW: DRAW})
+        self.classes = self.layer.outputs
+        self.sizes = sizes_of(self.layer, {**features, GIVEN: 1, FORCED: 1, HOW: DRAW})
         self.prepared = prepare(self.layer, "infer", self._weights(), self.sizes, str(params.dtype))
         self.start = {name: np.asarray(v) for name, v in pass_.start("", self.layer.step.states).items()}
         if chained:
-            self.start[TOKEN] = self.one_hot(self.batch.arrays["x"][self.batch.base, 0])
+            self.start[STATE] = self.one_hot(self.batch.arrays["x"][self.batch.base, 0])
 
     def _prompt(self) -> None:
         short = np.flatnonzero(self.batch.lengths < 1)
@@ -87,69 +87,76 @@ class Speaker:
 
     def one_hot(self, tokens: np.ndarray) -> np.ndarray:
         """(n, classes) of (n,) integers."""
-        return np.eye(self.classes, dtype=self.params.dtype)[tokens]
+        made = np.zeros((len(tokens), self.classes), self.params.dtype)
+        made[np.arange(len(tokens)), tokens] = 1
+        return made
 
-    def run(self, steps: np.ndarray, how: np.ndarray):
-        """Read the prompt, then draw `steps` classes, each read at the next step; how: (batch, most steps, 4).
+    def run(self, how: np.ndarray):
+        """Read the prompt, then draw classes up to the limit, each read at the next step; how: (batch, steps, 4).
 
         Returns
         -------
-        o, drawn : ndarray, (batch, most steps, classes)
+        tokens : ndarray of int, (batch, steps)
+        logs : ndarray, (batch, steps)
+            Logarithms of their probabilities.
         state : dict of str to ndarray
         """
-        lengths = np.where(steps > 0, self.lead + steps, 0)
-        base = self.batch.base if self.xs else np.cumsum(lengths) - lengths
-        rows = len(next(iter(self.xs.values()))) if self.xs else int(lengths.sum())
-        inputs = self._inputs(rows)
-        for b in range(self.batch.size):
-            first, prompt = base[b], self.batch.base[b] + 1
-            if self.lead[b]:
-                read = self.batch.arrays["x"][prompt : prompt + self.lead[b], 0]
-                inputs[GIVEN][first + np.arange(self.lead[b]), read] = 1
-            inputs[FORCED][first : first + self.lead[b]] = 1
-            at = first + self.lead[b]
-            inputs[HOW][at : at + steps[b]] = how[b, : steps[b]]
-        o, drawn, state = self._loop(self.start, lengths, inputs, Rows(base, 1), 1)
-        own = np.cumsum(lengths) - lengths
-        shown = [np.zeros((self.batch.size, how.shape[1], self.classes), self.params.dtype) for _ in range(2)]
-        for b, n in enumerate(steps):
-            at = own[b] + self.lead[b]
-            shown[0][b, :n], shown[1][b, :n] = o[at : at + n], drawn[at : at + n]
-        return *shown, state
+        lengths, rows, inputs = self._prompted(self.limit)
+        first = rows.base + self.lead
+        for b, n in enumerate(self.limit):
+            inputs[HOW][first[b] : first[b] + n] = how[b, :n]
+        shown = {name: np.zeros((len(inputs[HOW]), 1), self.params.dtype) for name in (TOKEN, LOG)}
+        state = self._loop(self.start, lengths, inputs, rows, None, shown=shown)
+        index = np.minimum(first[:, None] + np.arange(how.shape[1]), len(inputs[HOW]) - 1)
+        return shown[TOKEN][index, 0].astype(np.int64), shown[LOG][index, 0], state
 
     def first(self):
         """Read the prompt, and what follows it: (outputs, state) of the step whose class is drawn first."""
-        o, _, state = self.run(np.minimum(self.limit, 1), np.zeros((self.batch.size, 1, DRAW)))
-        return o[:, 0], state
+        lengths, rows, inputs = self._prompted(np.minimum(self.limit, 1))
+        o = np.zeros((len(inputs[HOW]), self.classes), self.params.dtype)
+        state = self._loop(self.start, lengths, inputs, rows, (o, 0, rows))
+        return o[np.minimum(rows.base + self.lead, len(o) - 1)], state
+
+    def step(self, state: Mapping[str, np.ndarray], several: int, t: int):
+        """One step of `several` hypotheses a sequence: (outputs, new state)."""
+        size = self.batch.size * several
+        own = Rows(np.arange(size), 1)
+        read = Rows(np.repeat(self.batch.base + t, several), 1) if self.xs else own
+        o = np.empty((size, self.classes), self.params.dtype)
+        inputs = self._inputs(len(next(iter(self.xs.values()))) if self.xs else size)
+        state = self._loop(state, np.ones(size, np.int64), inputs, read, (o, 0, own), several)
+        return o, state
 
     def shown(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The states that the network itself has."""
         return {name: v for name, v in state.items() if name in self.net.state_shapes}
 
-    def step(self, state: Mapping[str, np.ndarray], several: int, t: int):
-        """One step of `several` hypotheses a sequence: (outputs, new state)."""
-        size = self.batch.size * several
-        base = np.repeat(self.batch.base + t, several) if self.xs else np.arange(size)
-        inputs = self._inputs(len(next(iter(self.xs.values()))) if self.xs else size)
-        o, _, state = self._loop(state, np.ones(size, np.int64), inputs, Rows(base, 1), several)
-        return o, state
+    def _prompted(self, steps: np.ndarray):
+        """Steps of each sequence, the prompt's first; the rows that they read; what these hold: the prompt, forced."""
+        lengths = np.where(steps > 0, self.lead + steps, 0)
+        base = self.batch.base if self.xs else np.cumsum(lengths) - lengths
+        inputs = self._inputs(len(next(iter(self.xs.values()))) if self.xs else int(lengths.sum()))
+        for b, n in enumerate(self.lead):
+            if n:
+                prompt = self.batch.base[b] + 1
+                inputs[GIVEN][base[b] : base[b] + n] = self.batch.arrays["x"][prompt : prompt + n]
+                inputs[FORCED][base[b] : base[b] + n] = 1
+        return lengths, Rows(base, 1), inputs
 
     def _inputs(self, rows: int) -> dict[str, np.ndarray]:
         """Nothing forced, the likeliest class drawn."""
-        widths = {GIVEN: self.classes, FORCED: 1, HOW: DRAW}
-        return {name: np.zeros((rows, n), self.params.dtype) for name, n in widths.items()}
+        return {name: np.zeros((rows, n), self.params.dtype) for name, n in ((GIVEN, 1), (FORCED, 1), (HOW, DRAW))}
 
-    def _loop(self, state, lengths: np.ndarray, inputs, rows: Rows, several: int):
-        own, sources = ragged(lengths), self.sources
+    def _loop(self, state, lengths: np.ndarray, inputs, rows: Rows, out, several: int = 1, shown=None):
+        """Run; the final state. `out` is where outputs go, (array, 0, rows), or None."""
+        sources = self.sources
         if sources is not None:
             repeated = (np.repeat(part, several) for part in (sources.base, sources.counts))
             sources = Sources(sources.arrays, *repeated)
-        o, drawn = (np.zeros((int(lengths.sum()), self.classes), self.params.dtype) for _ in range(2))
-        final, _ = loop_forward(
+        return loop_forward(
             self.layer, self.sizes, self.prepared, layout_of(lengths, False), {**self.xs, **inputs}, rows, state,
-            (o, 0, own), False, self.tokens, sources, {TOKEN: drawn},
-        )  # fmt: skip
-        return o, drawn, final
+            out, False, self.tokens, sources, shown,
+        )[0]  # fmt: skip
 
     def release(self) -> None:
         """Give the memory of the packed weights back."""
@@ -165,10 +172,10 @@ def _rewired(net) -> Any:
         What the network gives cannot be what it reads next.
     """
     if writes(net):
-        return Speaking(net.block.decoder.layer)
+        return _alone(net, net.block.decoder.layer)
     layer = net.block.layer if isinstance(net.block, Loop) and net.per_step else None
     if isinstance(layer, Wired) and layer.fed_back is not None:
-        return Speaking(layer)
+        return _alone(net, layer)
     tokens = isinstance(net.inputs, Tokens) and net.inputs.size == net.outputs
     if tokens and net.mode == "many-to-many" and speaks(net.block):
         return Speaking(net.block, net.outputs)
@@ -176,3 +183,8 @@ def _rewired(net) -> Any:
         "generate needs a network whose output can be what it reads next: a chain of layers with inputs=Tokens(K), "
         f"outputs=K and mode='many-to-many', or one that feeds its output back; got {net!r}"
     )
+
+
+def _alone(net, layer: Wired) -> Speaking:
+    """Layers that feed their own output back."""
+    return Speaking(layer, net.state_shapes[layer.fed_back][0])

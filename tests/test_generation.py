@@ -107,9 +107,24 @@ def test_a_network_that_writes_in_step_with_its_input():
             state["y"] = np.eye(K)[tokens[-1:]]
         m = tokens.index(K - 1) + 1 if K - 1 in tokens else n
         assert got.lengths[b] == m and got.tokens[b, :m].tolist() == tokens[:m]
-    assert rn.generate(net, params, x, lengths=[4, 2], steps=4, beam=1).tokens[0].tolist() == (
-        rn.generate(net, params, x, lengths=[4, 2], steps=4).tokens[0].tolist()
-    )
+
+
+@pytest.mark.parametrize("time", [2, 4])
+def test_beams_of_a_network_that_writes_in_step_with_its_input(time):
+    net = rn.Network(topologies.jordan(cells.gru(4), outputs=K, activation="softmax"), inputs=3)
+    params = lively(net)
+    x = np.random.default_rng(2).normal(size=(3, time, 3))
+    got = rn.generate(net, params, x, lengths=[time, 0, 1], steps=time, beam=time)
+    greedy = rn.generate(net, params, x, lengths=[time, 0, 1], steps=time)
+    one = rn.generate(net, params, x, lengths=[time, 0, 1], steps=time, beam=1)
+    assert np.array_equal(one.tokens, greedy.tokens) and np.array_equal(one.lengths, greedy.lengths)
+    np.testing.assert_allclose(one.log_probs, greedy.log_probs, rtol=1e-12)
+    assert (got.log_probs >= greedy.log_probs - 1e-12).all() and got.lengths.tolist() == [time, 0, 1]
+    for b, n in ((0, time), (2, 1)):
+        alone = rn.generate(net, params, x[b : b + 1, :n], steps=n, beam=time)
+        np.testing.assert_allclose(alone.beams.scores[0], got.beams.scores[b], rtol=1e-12)
+        assert np.array_equal(alone.beams.tokens[0], got.beams.tokens[b, :, :n])
+    assert got.log_probs[1] == 0 and not got.state["h"][1].any()
 
 
 CUTS = [

@@ -8,9 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from ..lang.cell import Layer
 from ..lang.dims import Dim
 from ..lang.drawing import DRAW
+from ..lang.functions import dot, exp, log, stop_gradient, where
+from ..lang.functions import max as largest
+from ..lang.functions import sum as total
 from ..lang.graph import Graph, Node, fail, pinned_origin
 from ..lang.ops import apply
 from ..lang.trace import Step, run_traced
@@ -18,10 +23,11 @@ from .blocks import Block, Chain, Loop
 from .wired import Wired, resolved
 from .wiring import Wiring
 
-__all__ = ["FORCED", "GIVEN", "HOW", "TOKEN", "Speaking", "speaks"]
+__all__ = ["FORCED", "GIVEN", "HOW", "LOG", "TOKEN", "Speaking", "speaks"]
 
 GIVEN, FORCED, HOW = "token.given", "token.forced", "token.how"  # inputs: a prompt, whether it is read, how to draw
-TOKEN = "token"  # the state, and the further output, that holds the class
+TOKEN, LOG = "token", "log"  # further outputs: what is drawn, and the logarithm of its probability
+STATE = "token"  # of a chain, that holds the class handed on
 
 
 def speaks(block: Block) -> bool:
@@ -35,12 +41,12 @@ def speaks(block: Block) -> bool:
 class Speaking:
     """Blocks as one step that reads the class drawn from its own output the step before.
 
-    Of a chain of blocks that read classes, `outputs` is the size of the readout on it. Without, it is wired layers that
-    feed their own output back; what is drawn takes its place.
+    Either a chain of blocks that read classes, with a readout on it; or wired layers that feed their own output back,
+    in whose place comes what is drawn. `outputs` is the number of classes.
     """
 
     block: Block | Wired
-    outputs: int | None = None
+    outputs: int
 
     @property
     def name(self) -> str:
@@ -59,7 +65,7 @@ class Speaking:
     @property
     def token(self) -> str:
         """The state that holds the class handed on."""
-        return self.block.fed_back or TOKEN if isinstance(self.block, Wired) else TOKEN
+        return self.block.fed_back or STATE if isinstance(self.block, Wired) else STATE
 
 
 @lru_cache(maxsize=256)
@@ -74,9 +80,9 @@ def _traced(speaking: Speaking) -> tuple[Step, tuple[tuple[str, Layer], ...]]:
 
 def _chained(net: Wiring, block: Block, outputs: int) -> Node:
     """A chain and a readout that read what is drawn."""
-    h = _through(net, block, "", net.state(TOKEN, outputs))
+    h = _through(net, block, "", net.state(STATE, outputs))
     o = net.readout(h, outputs)
-    net.next(TOKEN, _chosen(net, o))
+    net.next(STATE, _chosen(net, o, outputs))
     return o
 
 
@@ -93,24 +99,25 @@ def _through(net: Wiring, block: Block, prefix: str, x: Node) -> Node:
     return net.layer(layer, prefix, inputs={"x": x})
 
 
-def _fed_back(net: Wiring, layer: Wired, outputs: None) -> Node:
+def _fed_back(net: Wiring, layer: Wired, outputs: int) -> Node:
     """Layers that feed their output back, where what is drawn from that is read."""
     assert layer.fed_back is not None
     at = _At(net, "", None)
     o = layer.fn(at, *layer.layers, **dict(layer.items))
-    net.next(layer.fed_back, _chosen(net, o))
+    net.next(layer.fed_back, _chosen(net, o, outputs))
     return o
 
 
-def _chosen(net: Wiring, o: Node) -> Node:
+def _chosen(net: Wiring, o: Node, size: int) -> Node:
     """The class handed on, one-hot: the given one where it is forced, else one drawn from o."""
-    graph, size = net.graph, o.shape[0]
-    net.inputs[GIVEN] = given = graph.leaf("input", GIVEN, (size,), "step")
+    graph, places = net.graph, net.graph.array(np.arange(size, dtype=float))
+    net.inputs[GIVEN] = given = graph.leaf("input", GIVEN, (), "step")
     net.inputs[FORCED] = forced = graph.leaf("input", FORCED, (), "step")
     net.inputs[HOW] = how = graph.leaf("input", HOW, (Dim(number=DRAW),), "step")
-    net.extras[TOKEN] = token = apply("where", forced, given, apply("draw", o, how))
-    return token
-
+    drawn = apply("draw", o, how)
+    shifted = o - stop_gradient(largest(o))
+    net.extras[TOKEN], net.extras[LOG] = dot(drawn, places), dot(drawn, shifted) - log(total(exp(shifted)))
+    return where(forced, where(apply("eq", places, given), 1, 0), drawn)
 
 
 class _At:

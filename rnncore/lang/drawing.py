@@ -22,7 +22,7 @@ def draw(a, how):
     hot = np.where(temperature > 0, temperature, 1)
     weights = np.where(np.arange(a.shape[-1]) < k, np.exp((ranked - ranked[..., :1]) / hot), 0)
     before = np.cumsum(weights, -1) - weights
-    weights = np.where(before < p * weights.sum(-1, keepdims=True), weights, 0)
+    weights = np.where((before < p * weights.sum(-1, keepdims=True)) | (p >= 1), weights, 0)
     weights = np.where(temperature > 0, weights, np.arange(a.shape[-1]) == 0)
     kept = np.zeros_like(weights)
     np.put_along_axis(kept, order, weights, -1)
