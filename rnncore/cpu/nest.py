@@ -28,6 +28,16 @@ def emit_nests(region, sums: list[Node], stores: list[Store]) -> None:
         )
 
 
+def _wide(roots: list[Node]) -> list[Node]:
+    """What the roots are made of for every position and unit, arguments first."""
+    wanted = {n.id for n in roots}
+    order = topological(roots)
+    for n in reversed(order):
+        if n.id in wanted:
+            wanted |= {a.id for a in n.args if len(a.shape) == 2}
+    return [n for n in order if n.id in wanted]
+
+
 class _Nest:
     def __init__(self, region, dim):
         self.r, self.w, self.dim = region, region.w, dim
@@ -39,7 +49,7 @@ class _Nest:
         count, width = r.extent(self.dim)
         over_units = [n for n in sums if n.op == "sum"]
         over_positions = [n for n in sums if n.op == "psum"]
-        order = [n for n in topological([n.args[0] for n in sums] + [st.node for st in stores]) if len(n.shape) == 2]
+        order = _wide([n.args[0] for n in sums] + [st.node for st in stores])
         sources = {name: f"{r.name(leaf)}_row" for name, leaf in self._sources(order, stores)}
         loop = f"for j in range(0, {width}, {w.count * w.item}):"
         outside, w.lines = w.lines, []

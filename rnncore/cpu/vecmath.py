@@ -153,10 +153,16 @@ _TAYLOR = (1.0, 1.0, 2.0, 6.0, 24.0, 120.0, 720.0, 5040.0, 40320.0, 362880.0, 36
 
 
 def exp(x: Lane) -> Lane:
-    """e**x: x = n ln2 + r, a polynomial in r, and two scalings so that subnormals come out right."""
+    """e**x with two scalings, so that subnormals come out right."""
+    p, k = _exp_parts(_clamp(x, -104.5, 89.5) if x.single else _clamp(x, -746.5, 710.5))
+    half = k.ashr(1)
+    return p * _two_to(half, x.bits) * _two_to(k.isub(half), x.bits)
+
+
+def _exp_parts(x: Lane) -> tuple[Lane, Lane]:
+    """e**x = p 2**k for a moderate x: x = k ln2 + r, p a polynomial in r."""
     single = x.single
     magic = 12582912.0 if single else 6755399441055744.0  # 1.5 * 2**(mantissa bits): adding it rounds
-    x = _clamp(x, -104.5, 89.5) if single else _clamp(x, -746.5, 710.5)
     t = x.fma(1.4426950408889634, magic)
     n = t - magic
     if single:
@@ -168,9 +174,7 @@ def exp(x: Lane) -> Lane:
         r = n.fma(-1.90821492927058770002e-10, n.fma(-6.93147180369123816490e-01, x))
         p = _polynomial(r, [1.0 / f for f in reversed(_TAYLOR[2:])])
         p = p.fma(r * r, r) + 1.0
-    k = t.as_int().isub(0x4B400000 if single else 0x4338000000000000)
-    half = k.ashr(1)
-    return p * _two_to(half, x.bits) * _two_to(k.isub(half), x.bits)
+    return p, t.as_int().isub(0x4B400000 if single else 0x4338000000000000)
 
 
 def sigmoid(x: Lane) -> Lane:
@@ -185,7 +189,9 @@ def sigmoid(x: Lane) -> Lane:
 def tanh(x: Lane) -> Lane:
     """Near 0 an odd polynomial; else 1 - 2 / (exp(2|x|) + 1) with the sign of x."""
     a = x.abs()
-    far = 1.0 - 2.0 / (exp(a * 2.0) + 1.0)
+    end = 10.0 if x.single else 20.0  # from here on it is 1
+    p, k = _exp_parts(x._new(x.const(end)).select(a.compare(">", end), a) * 2.0)
+    far = 1.0 - 2.0 / (p * _two_to(k, x.bits) + 1.0)
     far = x._new(x.intrinsic("llvm.copysign", far.v, x.v))
     z = x * x
     if x.single:
