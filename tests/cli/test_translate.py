@@ -11,7 +11,7 @@ import rnncore.registry as registry
 import rnncore.train.progress as progress
 from rnncore.cli import main
 from rnncore.data import Vocabulary
-from rnncore.train import load_model
+from rnncore.train import load_model, save_model
 
 SMALL = ["--units", 6, "--epochs", 3, "--quiet", "--beam", 2]
 
@@ -53,14 +53,17 @@ def test_the_numbers_are_those_of_the_model_that_is_kept(run, tmp_path):
     options = ["--units", 12, "--epochs", 12, "--lr", 0.03, "--quiet", "--beam", 2]
     status, out, err = run("translate", train, test, *options, "--show", "ab", "--show", "cba")
     folder = tmp_path / "rnncore-translation"
-    assert (status, err) == (0, "") and f"written     {'rnncore-translation/model.safetensors'}" in out
+    assert (status, err) == (0, "") and "written     rnncore-translation/model.safetensors" in out
     pairs = [line.split("\t") for line in test.read_text().splitlines()]
     report = json.loads((folder / "report.json").read_text())
     for name, beam in (("greedy", None), ("beam", 2)):
         said = used_again(folder, [source for source, _ in pairs], beam)
         exact = np.mean([a == b for a, (_, b) in zip(said, pairs)])
         assert exact == report["exact_match"][name] > 0.5 and f"exact match {exact:.2%} of 30 ({name}" in out
-    assert "ab -> " + used_again(folder, ["ab"])[0] in out
+    said = [f"{text} -> {words}" for text, words in zip(["ab", "cba"], used_again(folder, ["ab", "cba"]))]
+    assert said[0] in out and said[1] in out
+    status, out, _ = run("translate", "--model", folder / "model.safetensors", "--show", "ab", "--show", "cba")
+    assert status == 0 and [line.strip() for line in out.splitlines()] == said
     assert image.imread(folder / "attention.png").std() > 0 and image.imread(folder / "curve.png").std() > 0
     assert sorted(p.name for p in folder.iterdir()) == [
         "attention.png", "curve.png", "model.safetensors", "report.json"
@@ -101,5 +104,20 @@ def test_an_interrupted_run_resumes_to_the_same_model(run, tmp_path, monkeypatch
 
 def test_a_file_that_is_too_small_is_told(run, tmp_path):
     status, out, err = run("translate", letters(tmp_path / "train.tsv", 39), *SMALL)
-    assert status == 2 and "has 39 pairs; 40 are the least" in err and out == ""
+    assert status == 2 and "has 39 pairs; to learn from them takes 40" in err and out == ""
     assert [p.name for p in tmp_path.iterdir()] == ["train.tsv"]
+
+
+def test_a_model_that_is_there_needs_texts_of_its_characters(run, tmp_path):
+    net = rn.Network(rn.cells.gru(2), inputs=1)
+    save_model("plain.safetensors", net, net.init())
+    run("translate", letters(tmp_path / "train.tsv", 41), *SMALL, "--epochs", 1)
+    mine = ["translate", "--model", "rnncore-translation/model.safetensors", "--out", "new"]
+    for argv, said in (
+        (mine, "--show"), ([*mine, "--show", "xyz"], "'x'"), ([*mine, "train.tsv", "--show", "ab"], "leave out"),
+        (["translate", "train.tsv", "--show", "ab?", "--out", "new"], "'?'"),
+        (["translate", "--model", "plain.safetensors", "--show", "ab"], "no model of `rnncore translate`"),
+        (["translate", "--model", "nowhere.safetensors", "--show", "ab"], "nowhere"),
+    ):  # fmt: skip
+        status, out, err = run(*argv)
+        assert (status, out) == (2, "") and said in err and not (tmp_path / "new").exists()

@@ -1,4 +1,4 @@
-"""What the commands about texts take."""
+"""What ``rnncore translate`` takes."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +55,13 @@ class TranslateOptions(Components):
         Option(metavar="TEXT", help="Translate it, too, and draw its attention. May be repeated."),
     ] = None
 
+    model: Annotated[
+        Path | None,
+        _files(
+            "--model", "-m", metavar="FILE", show_default=False,
+            help="Translate what --show names with this model; nothing is learned.",
+        ),
+    ] = None  # fmt: skip
     out: Annotated[
         Path, _files("--out", "-o", metavar="DIR", help="Folder of the results.")
     ] = Path("rnncore-translation")  # fmt: skip
