@@ -53,7 +53,9 @@ def plot_attention(alpha, source, written, ax: Any = None) -> Any:
 
         size = (1 + 0.24 * max(len(source), 4), 1 + 0.24 * max(len(written), 4))
         ax = Figure(figsize=size, layout="constrained").subplots()
-    ax.imshow(weights[: len(written), : len(source)], vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    shown = weights[: len(written), : len(source)]
+    if shown.size:
+        ax.imshow(shown, vmin=0, vmax=1, cmap="Blues", aspect="auto")
     ax.set_xticks(np.arange(len(source)), [_shown(text) for text in source])
     ax.set_yticks(np.arange(len(written)), [_shown(text) for text in written])
     ax.set(xlabel="source", ylabel="written")

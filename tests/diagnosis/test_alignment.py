@@ -23,9 +23,10 @@ def test_axes_of_ones_own():
     assert plot_attention(np.eye(2), "ab", "cd", ax) is ax and len(ax.images) == 1
 
 
-def test_a_picture_can_be_saved(tmp_path):
-    plot_attention(np.eye(3), "a", "b").figure.savefig(tmp_path / "one.png")
-    assert (tmp_path / "one.png").stat().st_size > 0
+@pytest.mark.parametrize(("source", "written"), [("a", "b"), ("ab", ""), ("", "ab"), ("", "")])
+def test_a_picture_can_be_saved_however_little_there_is(tmp_path, source, written):
+    plot_attention(np.eye(3), source, written).figure.savefig(tmp_path / "little.png")
+    assert (tmp_path / "little.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize(

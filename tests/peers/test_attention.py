@@ -70,8 +70,8 @@ class Peer:
     def score(self, q, keys):
         p = self.p
         if self.scorer == "bahdanau":
-            return torch.stack([p["scorer.v"] @ torch.tanh(p["scorer.W_qa"] @ q + p["scorer.W_ka"] @ k + p["scorer.b_a"])
-                                for k in keys])  # fmt: skip
+            asked = p["scorer.W_qa"] @ q + p["scorer.b_a"]
+            return torch.stack([p["scorer.v"] @ torch.tanh(asked + p["scorer.W_ka"] @ k) for k in keys])
         if self.scorer == "concat":
             both = torch.cat([p["scorer.W_qa"], p["scorer.W_ka"]], 1)
             return torch.stack([p["scorer.v"] @ torch.tanh(both @ torch.cat([q, k])) for k in keys])
