@@ -153,6 +153,7 @@ def picture(path: str, found: dict[tuple[str, str], Learned], seed: int) -> None
         above.axhline(task.bar, color="0.5", ls=":", label="bar")
         above.set(title=name, xlabel="update", ylabel=task.loss.replace("_", " "))
         below.set(xlabel="step", ylabel="gradient of the last output", title="on its way back to each step's state")
+        below.set_ylim(bottom=max(below.get_ylim()[0], 1e-16))
         above.legend()
         below.legend(ncols=3, fontsize="small")
     figure.savefig(path, dpi=150)
