@@ -13,7 +13,6 @@ from .errors import InputError
 from .execute import infer
 from .inputs import Batch, as_state
 from .params import Params
-from .writing import refuse_decoder
 
 __all__ = ["Bound", "Stream"]
 
@@ -60,7 +59,6 @@ class Stream:
     """
 
     def __init__(self, net, params: Params, batch: int = 1, state=None):
-        refuse_decoder(net, "a stream takes steps of")
         if reads_backward(net.block):
             raise InputError("a network that reads backward in time cannot stream: it needs the sequence's end first")
         if net.mode == "one-to-many":

@@ -57,6 +57,8 @@ def by_name(net, x) -> dict[str, Any]:
     InputError
         An input is unknown or missing, or several are needed and no mapping is given.
     """
+    if x is None:
+        raise InputError(f"x is missing; this network reads {', '.join(net.sizes)}")
     if isinstance(x, Mapping):
         given = dict(x)
     elif len(net.sizes) > 1:

@@ -350,10 +350,20 @@ class Network(Description):
 
         return Bound(self, params)
 
-    def stream(self, params: Params, batch: int = 1, state=None):
-        """One step at a time with the state kept inside: ``stream.step(x_t)``. A snapshot of the parameters."""
-        from .bound import Stream
+    def stream(self, params: Params, batch: int = 1, state=None, *, x=None, lengths=None):
+        """One step at a time with the state kept inside: ``stream.step(x_t)``. A snapshot of the parameters.
 
+        A decoder's stream reads its source, `x` with its `lengths`, at once; each ``stream.step()`` then writes one
+        output, ``stream.step(y)`` after reading `y` as the output before it, and ``stream.alpha`` says where the
+        step looked.
+        """
+        from .bound import Stream
+        from .dictation import DecoderStream
+
+        if writes(self):
+            return DecoderStream(self, params, x, lengths, state)
+        if x is not None or lengths is not None:
+            raise InputError("x and lengths are a decoder's source; this network's stream reads x_t at each step")
         return Stream(self, params, batch, state)
 
     def _batch(

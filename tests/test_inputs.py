@@ -227,3 +227,9 @@ def test_a_token_past_a_length_is_not_read():
 def test_tokens_are_refused_where_a_cell_reads_x_as_numbers():
     with pytest.raises(RnncoreError, match="[Tt]oken"):
         rn.Network(stress.gru_d(3), inputs=rn.Tokens(3))
+
+
+def test_no_input_at_all_is_told_so():
+    net = rn.Network(rn.cells.vanilla(3), inputs=2)
+    with pytest.raises(rn.errors.InputError, match="x is missing; this network reads x"):
+        net(net.init())

@@ -22,7 +22,7 @@ RANKS = [
     {"reference"},
     {"cpu"},
     {"hookspecs", "entries", "discovery", "registry", "params", "inputs", "initialize", "objective", "explanation",
-     "describe", "description", "network", "execute", "passes", "bound", "rowwise", "teaching", "nought",
+     "describe", "description", "network", "execute", "passes", "bound", "rowwise", "dictation", "teaching", "nought",
      "dual", "kept", "batch", "segments", "tangent", "translation", "vectors", "writing",
      "beams", "generation", "speaker"},
     {"data", "diagnosis", "testing"},

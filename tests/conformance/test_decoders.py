@@ -119,8 +119,9 @@ def test_sizes_that_fill_no_vector(units):
 
 @pytest.mark.parametrize("scorer", SCORERS)
 @pytest.mark.parametrize("attend", ["before", "after"])
-def test_the_reference_agrees_with_the_complex_step(scorer, attend):
-    net = network(rn.cells.lstm, SCORERS[scorer], attend)
+@pytest.mark.parametrize("cell", [*CELLS, *VARIANTS])
+def test_the_reference_agrees_with_the_complex_step(cell, scorer, attend):
+    net = network({**CELLS, **VARIANTS}[cell], SCORERS[scorer], attend)
     p = Problem(net, batch=3, source=4, steps=3)
     p.dstate = {k: 0 * v for k, v in p.dstate.items()}
     dx, _, grads = reference.gradients(net, dict(p.params), p.x, p.dy, lengths=p.lengths, written=p.written)
@@ -261,6 +262,29 @@ def test_a_bound_network_writes_what_a_call_writes():
     same_bits("taught", run(p.x, **p.given), p.net(p.params, p.x, **p.given))
 
 
+@pytest.mark.parametrize("attend", sorted(NETS))
+def test_a_stream_writes_what_a_call_writes(attend):
+    """Running free, and reading the true outputs; and two halves, the states handed on, are the whole."""
+    net, p = NETS[attend], Problem(NETS[attend])
+    free, final = net(p.params, p.x, lengths=p.lengths, steps=5)
+    stream = net.stream(p.params, x=p.x, lengths=p.lengths)
+    same_bits("stream", np.stack([stream.step() for _ in range(5)], 1), free)
+    for path, value in stream.state.items():
+        same_bits(f"state {path}", value, final[path])
+    taught = net(p.params, p.x, lengths=p.lengths, target=p.target)[0]
+    _, alpha = net.attention(p.params, p.x, lengths=p.lengths, target=p.target)
+    stream = net.stream(p.params, x=p.x, lengths=p.lengths)
+    assert stream.alpha is None
+    for t in range(5):
+        o = stream.step() if t == 0 else stream.step(p.target[:, t - 1])
+        same_bits(f"step {t}", o, taught[:, t])
+        same_bits(f"alpha {t}", stream.alpha, alpha[:, t])
+    first, middle = net(p.params, p.x, lengths=p.lengths, steps=2)
+    start = {k: v for k, v in middle.items() if not k.startswith("encoder.")}
+    second, _ = net(p.params, p.x, lengths=p.lengths, steps=3, state=start)
+    same_bits("two halves", np.concatenate([first, second], 1), free)
+
+
 def test_descriptions_come_back():
     import pickle
 
@@ -311,7 +335,9 @@ def test_combinations_that_cannot_be_are_refused():
         (lambda: rn.Network(net.layer, inputs=3, mode="many-to-one"), "many-to-many"),
         (lambda: rn.Network(t.deep(net.layer, c.gru(3)), inputs=3), "deep"),
         (lambda: rn.Network(t.bidirectional(net.layer), inputs=3), "bidirectional"),
-        (lambda: net.stream(p.params), "decoder"),
+        (lambda: net.stream(p.params), "x is missing"),
+        (lambda: net.stream(p.params, x=p.x).step([CLASSES] * 4), "0..4"),
+        (lambda: net.stream(p.params, x=p.x).step([1]), "shape"),
         (lambda: net.jvp(p.params, p.x), "decoder"),
         (lambda: net.hvp(p.params, p.x, p.target, p.params, loss="cross_entropy"), "decoder"),
         (lambda: rn.diagnose(net, p.params, p.x, p.target, loss="cross_entropy"), "decoder"),

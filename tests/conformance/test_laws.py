@@ -74,6 +74,8 @@ def stress_network(name, units=7):
 CELLS, TOPOLOGIES = registered_cells(), registered_topologies()
 DESCRIBED = (testing.check_json, testing.check_pickle)
 LAWS = [c for c in testing.CHECKS if c not in (testing.check_kernel, *DESCRIBED)]
+EVERYWHERE = (testing.check_kernel, testing.check_gradients, testing.check_lengths, testing.check_chunks,
+              testing.check_inputs_untouched)  # fmt: skip
 laws = pytest.mark.parametrize("check", LAWS, ids=lambda c: c.__name__)
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -113,7 +115,9 @@ def test_every_cell_in_every_topology(cell, topology):
     made = rn.topologies[topology.split("-")[0]]
     layers = [CELLS[cell](6) for _ in blocks_of(made, 6)]
     options = dict(TOPOLOGIES[topology](6).items)
-    testing.check_kernel(network(lambda n: made(*layers, **options), inputs=2, outputs=2))
+    net = network(lambda n: made(*layers, **options), inputs=2, outputs=2)
+    for check in EVERYWHERE:
+        check(net)
 
 
 @pytest.mark.parametrize("outer", [t for t in TOPOLOGIES if t.split("-")[0] not in LAYERS_ONLY])
