@@ -138,7 +138,7 @@ def test_links_lead_somewhere(page):
 
 def test_the_first_two_commands_of_the_readme_install_and_run():
     first, second, *_ = [b for b in blocks_of((ROOT / "README.md").read_text()) if b.kind == "sh"]
-    for block, last in ((first, "rnncore train"), (second, "pytest")):
+    for block, last in ((first, "rnncore train"), (second, "pytest -n auto --dist worksteal")):
         assert block.text.count("\n") == 1
         assert "pip install" in block.text and block.text.strip().endswith(last)
 
