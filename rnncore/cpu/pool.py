@@ -20,6 +20,7 @@ from .store import load_module
 
 __all__ = ["available_threads", "run_team", "wait_address"]
 
+_WORKERS = 64  # places for workers, where there are no more processors
 _BOX = 16  # int64 of a worker's box: state, function, job, its number, the end of the pipe that wakes it
 
 _TEXT = """\
@@ -121,7 +122,7 @@ class _Pool:
     def __init__(self):
         self.lock = threading.Lock()
         self.workers: list[_Worker] = []
-        self.boxes = np.zeros((max(os.cpu_count() or 1, threads_allowed()), _BOX), np.int64)
+        self.boxes = np.zeros((max(os.cpu_count() or 1, _WORKERS), _BOX), np.int64)
 
     def ready(self, n: int) -> int:
         """Have up to `n` workers, off the caller's processor; returns how many there are."""
