@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
+from .arguments import whole
 from .errors import InputError
 
 __all__ = ["Batch", "Tokens", "Writing", "is_tokens"]
@@ -20,11 +20,8 @@ class Tokens:
     size: int
 
     def __post_init__(self):
-        try:
-            number = operator.index(self.size)
-        except TypeError:
-            number = 0
-        if number < 1 or isinstance(self.size, bool):
+        number = whole(self.size, 1)
+        if number is None:
             raise InputError(f"Tokens needs a positive integer, got {self.size!r}")
         object.__setattr__(self, "size", number)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .arguments import whole
 from .combine.blocks import reads_backward
 from .cpu.run import prepare
 from .errors import InputError
@@ -63,7 +64,7 @@ class Stream:
             raise InputError("a network that reads backward in time cannot stream: it needs the sequence's end first")
         if net.mode == "one-to-many":
             raise InputError("a one-to-many network cannot stream: its vector comes once, call it with steps=")
-        if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
+        if whole(batch, 1) is None:
             raise InputError(f"batch must be a positive integer, got {batch!r}")
         self._run = Bound(net, params)
         self.batch = int(batch)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from .arguments import whole
 from .combine import Arrangement, Block, as_block
 from .combine.blocks import last_loop
 from .combine.translate import Translate, holds_translate
@@ -237,12 +238,7 @@ def _check_token_readers(block: Block) -> None:
 
 
 def _size(what: str, value) -> int:
-    import operator
-
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if isinstance(value, bool) or number < 1:
+    number = whole(value, 1)
+    if number is None:
         raise InputError(f"{what} must be a positive integer, got {value!r}")
     return number

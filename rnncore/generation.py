@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from .arguments import whole
 from .beams import search
 from .errors import InputError
 from .lang.drawing import DRAW
@@ -221,11 +221,8 @@ def _beams(speaker: Speaker, choice: _Choice) -> Generation:
 
 
 def _whole(what: str, value: Any, least: int) -> int:
-    try:
-        number = least - 1 if isinstance(value, (bool, np.bool_)) else operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
+    number = whole(value, least)
+    if number is None:
         raise InputError(f"{what} must be an integer of at least {least}, got {value!r}")
     return number
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import whole
 from .errors import InputError, LanguageError
 from .lang.component import Bound, Component
 from .params import Params
@@ -35,7 +36,7 @@ def initialize(parameters: Iterable[tuple], seed: int, dtype: Any, chosen: Mappi
         name = str(dtype)
     if name not in ("float32", "float64"):
         raise InputError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+    if whole(seed, 0) is None:
         raise InputError(f"seed must be an integer of at least 0, got {seed!r}")
     defaults = current().defaults("initializer")
     rows = list(parameters)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from .arguments import whole
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .combine.translate import Translate
 from .cpu.checkpoint import checkpointed_forward
@@ -33,7 +34,7 @@ def generator_of(seed) -> np.random.Generator | None:
     """
     if seed is None:
         return None
-    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
+    if whole(seed, 0) is None:
         raise InputError(f"seed must be None or an integer of at least 0, got {seed!r}")
     return np.random.default_rng(int(seed))
 

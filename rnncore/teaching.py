@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import whole
 from .combine.blocks import last_loop
 from .combine.wired import Wired
 from .errors import InputError
@@ -112,7 +113,7 @@ def _generator(seed) -> np.random.Generator:
     """Of coins: another stream than that of dropout."""
     if seed is None:
         raise InputError("a teacher_forcing ratio between 0 and 1 tosses a coin at each step: give a seed")
-    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
+    if whole(seed, 0) is None:
         raise InputError(f"seed must be None or an integer of at least 0, got {seed!r}")
     return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(1,)))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arguments import whole
 from .errors import InputError
 from .inputs import Batch, Tokens, as_array, as_batch, as_lengths, as_numbers, by_name
 
@@ -74,11 +74,8 @@ def _steps(net: Network, steps) -> int:
     if steps is None:
         kind = "without inputs" if net.inputs is None else "one-to-many"
         raise InputError(f"a network {kind} needs the number of steps: give steps=")
-    try:
-        number = -1 if isinstance(steps, (bool, np.bool_)) else operator.index(steps)
-    except TypeError:
-        number = -1
-    if number < 0:
+    number = whole(steps, 0)
+    if number is None:
         raise InputError(f"steps must be an integer of at least 0, got {steps!r}")
     return number
 

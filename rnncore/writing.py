@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import whole
 from .combine.translate import Translate
 from .errors import InputError
 from .inputs import Batch, Writing, as_array, as_lengths
@@ -70,9 +71,10 @@ def _time(batch: Batch, target: Any, target_lengths, steps) -> tuple[int, np.nda
         return array.shape[1], None
     if steps is None and target_lengths is not None:
         return int(np.max(as_array(target_lengths, "target_lengths"), initial=0)), None
-    if isinstance(steps, (bool, np.bool_)) or not isinstance(steps, (int, np.integer)) or steps < 0:
+    number = whole(steps, 0)
+    if number is None:
         raise InputError(f"a decoder writes as many steps as a target has, or steps=, 0 or more; got steps={steps!r}")
-    return int(steps), None
+    return number, None
 
 
 def attention(net, params, x, given: dict):

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
+from ..arguments import whole
 from ..errors import InputError
 from .languages import LANGUAGES, NUMERIC, PAST_THE_TWELFTH, Language
 from .pairs import Pairs
@@ -52,7 +53,7 @@ def date_pairs(train: int = 20_000, test: int = 2_000, seed: int = 0) -> tuple[P
     Pairs(1000 pairs, 8 to 37 characters to 10)
     """
     for name, count in (("train", train), ("test", test), ("seed", seed)):
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 0:
+        if whole(count, 0) is None:
             raise InputError(f"{name}: expected a whole number, 0 or more, got {count!r}")
     if train + test > DAYS:
         raise InputError(f"train and test: there are {DAYS} dates of {FIRST.year} to {LAST.year}, got {train + test}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
+from ..arguments import whole
 from ..combine.blocks import reads_backward
 from ..cpu.dense import affine, affine_backward
 from ..cpu.layout import Rows
@@ -184,10 +184,7 @@ def _chosen(at, count: int) -> np.ndarray:
 
 
 def _at_least(what: str, value, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
+    number = whole(value, least)
+    if number is None:
         raise InputError(f"{what} must be an integer of at least {least}, got {value!r}")
     return number

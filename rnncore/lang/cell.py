@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..arguments import whole
 from ..errors import InputError, LanguageError
 from .component import Component
 from .dims import UNITS
@@ -47,13 +48,8 @@ class Cell(Component):
         InputError
             An option is unknown, or `units` is no positive integer.
         """
-        import operator
-
-        try:
-            number = operator.index(units)
-        except TypeError:
-            number = 0
-        if isinstance(units, bool) or number < 1:
+        number = whole(units, 1)
+        if number is None:
             raise InputError(f"units of cell {self.name!r} must be a positive integer, got {units!r}")
         return Layer(self, number, tuple(self.complete(options).items()))
 

@@ -9,8 +9,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Real
 from typing import Any
 
-import numpy as np
-
+from ..arguments import whole
 from ..errors import InputError
 from ..inputs import as_checkpoint
 from ..lang.component import Bound, Component, schedule
@@ -277,9 +276,10 @@ def _dataset(data: Any, form: dict[str, bool]) -> Dataset:
 
 
 def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    number = whole(value, least)
+    if number is None:
         raise InputError(f"{name}: expected a whole number of at least {least}, got {value!r}")
-    return int(value)
+    return number
 
 
 def _positive(name: str, value: Any) -> float:
