@@ -19,10 +19,10 @@ from .errors import InputError
 from .inputs import Batch
 from .lang.cell import Layer, sizes_of
 from .lang.trace import Step
-from .nought import nought_of
 from .params import Params
 from .passes import Kept, Pass, _last_rows, _put
 from .plan.tangent import dotted, tangent_of
+from .zero_length import nought_of
 
 __all__ = ["Directed", "DualPass"]
 

@@ -358,7 +358,7 @@ class Network(Description):
         step looked.
         """
         from .bound import Stream
-        from .dictation import DecoderStream
+        from .decoder_stream import DecoderStream
 
         if writes(self):
             return DecoderStream(self, params, x, lengths, state)

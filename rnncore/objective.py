@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .compiled_loss import loss_of_rows, loss_step
 from .errors import InputError
 from .inputs import as_array, as_checkpoint
 from .lang.component import Bound, Component
@@ -17,7 +18,6 @@ from .lang.graph import Graph, Node, fail, pinned_origin
 from .lang.trace import run_traced
 from .reference.interpreter import Program
 from .registry import current
-from .rowwise import loss_of_rows, loss_step
 
 __all__ = [
     "as_loss", "check_reduction", "loss_grads_and_state", "network_loss", "reduced", "second_derivative", "target_rows",

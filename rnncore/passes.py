@@ -15,9 +15,9 @@ from .cpu.run import LoopTape, loop_backward, loop_forward, prepare
 from .errors import InputError
 from .inputs import Batch
 from .kept import Kept
-from .nought import nought_of
 from .params import Params
 from .translation import translate, translate_back
+from .zero_length import nought_of
 
 __all__ = ["Kept", "Pass", "loops_of", "ragged"]
 

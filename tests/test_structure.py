@@ -22,7 +22,7 @@ RANKS = [
     {"reference"},
     {"cpu"},
     {"hookspecs", "entries", "discovery", "registry", "params", "inputs", "initialize", "objective", "explanation",
-     "describe", "description", "network", "execute", "passes", "bound", "rowwise", "dictation", "teaching", "nought",
+     "describe", "description", "network", "execute", "passes", "bound", "compiled_loss", "decoder_stream", "teaching", "zero_length",
      "dual", "kept", "batch", "segments", "tangent", "translation", "vectors", "writing",
      "beams", "generation", "speaker"},
     {"data", "diagnosis", "testing"},
