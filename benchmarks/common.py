@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 __all__ = [
-    "CELLS", "REST", "SHAPES", "Case", "arguments", "case", "gates", "in_turns", "named", "table", "verdict",
+    "CELLS", "REST", "SHAPES", "Case", "arguments", "case", "geomean", "in_turns", "into_page", "multiply_adds",
+    "named", "table", "verdict",
 ]  # fmt: skip
 
 CELLS = ["vanilla", "gru", "lstm"]
@@ -22,30 +25,43 @@ SHAPES = [(1, 100, 32, 32), (32, 100, 64, 64), (32, 100, 128, 128), (32, 50, 256
 
 @dataclass
 class Case:
-    """A network of one layer with its input and an adjoint of its output, float32."""
+    """A network of one layer with its input and an adjoint of its output; `cell` names it with its options."""
 
     net: Any
     params: Any
     x: np.ndarray
     dy: np.ndarray
+    cell: str = ""
 
 
-def case(cell: str, shape: tuple[int, int, int, int], **options) -> Case:
-    """The case of a cell and (batch, time, inputs, units)."""
+def case(cell: Any, shape: tuple[int, int, int, int], dtype: str = "float32", **options) -> Case:
+    """The case of a cell, registered under a name or made by `rn.cell`, and (batch, time, inputs, units)."""
     import rnncore as rn
 
     batch, steps, inputs, units = shape
-    net = rn.Network(rn.cells[cell](units, **options), inputs=inputs)
+    make = rn.cells[cell] if isinstance(cell, str) else cell
+    net = rn.Network(make(units, **options), inputs=inputs)
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((batch, steps, inputs)).astype("float32")
-    dy = rng.standard_normal((batch, steps, units)).astype("float32")
-    return Case(net, net.init(seed=0), x, dy)
+    x = rng.standard_normal((batch, steps, inputs)).astype(dtype)
+    dy = rng.standard_normal((batch, steps, units)).astype(dtype)
+    name = ", ".join([make.name, *(f"{k} {v}" for k, v in options.items())])
+    return Case(net, net.init(seed=0, dtype=dtype), x, dy, name)
 
 
-def gates(one: Case) -> int:
-    """Number of affine maps of the cell, by the size of its biases."""
-    biases = sum(a.size for path, a in one.params.items() if path.startswith("b_"))
-    return biases // one.dy.shape[2]
+def multiply_adds(one: Case) -> int:
+    """Of one sequence's step, in products with matrices alone."""
+    from rnncore.lang.graph import topological
+
+    total = 0
+    for layer, sizes in one.net.loops.values():
+        for node in topological(list(layer.step.roots.values())):
+            if node.op in ("matmul", "matmul_t"):
+                total += int(np.prod([sizes.get(n, n) for n in node.args[0].shape]))
+    return total
+
+
+def geomean(ratios: Sequence[float]) -> float:
+    return float(np.exp(np.mean(np.log(ratios))))
 
 
 def named(shape: tuple[int, int, int, int]) -> str:
@@ -89,6 +105,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
+def into_page(page: str, name: str, text: str) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->`` of a Markdown file."""
+    path = Path(page)
+    parts = re.split(f"(<!-- /?{re.escape(name)} -->)", path.read_text(encoding="utf-8"))
+    if len(parts) != 5:
+        raise SystemExit(f"{page} needs one <!-- {name} --> and one <!-- /{name} -->")
+    path.write_text("".join([*parts[:2], f"\n\n{text}\n\n", *parts[3:]]), encoding="utf-8")
+
+
 def arguments(text: str, **options: Any) -> argparse.Namespace:
     """Command-line options, each with its default.
 
@@ -100,6 +125,8 @@ def arguments(text: str, **options: Any) -> argparse.Namespace:
     found = parser.parse_args()
     for name in ("RNNCORE_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(found.threads)
+    if found.threads == 1:  # XLA takes every processor or one
+        os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.5:
         print(f"note: the load of this machine is {os.getloadavg()[0]:.1f} already: other work disturbs these figures")
     return found

@@ -1,116 +1,185 @@
-"""How fast is a layer against PyTorch's, and against the machine?
+"""How fast are layers against the fastest of PyTorch, ONNX Runtime and JAX, and against the machine?
 
-``python -m benchmarks.compare`` calls both in turns, in one process, with the same number of threads, and prints
-medians. Between turns both rest until the other's threads sleep; ``--mixed 1`` calls one right after the other, where
-each shares the processors with the other's spinning threads.
+``python -m benchmarks.compare`` prints a row for every cell, shape, and inference or training step. All libraries get
+the same weights, sequences and number of threads; their results must agree before anything is timed. *Inference*: a
+call with weights packed before (`Network.bind`). *Training*: forward and backward, gradients of x and of every weight.
 
-*Infer*: a call with weights packed before, against ``torch.inference_mode``. *Forward*: with what BPTT needs.
-*Step*: forward and backward, gradients of x and of every weight. The peak of the machine is that of a large float32
-matrix product, measured before each row; a share of it counts the products of the equations only.
+A row's calls are made and compiled first, then timed in turns, in one process; figures are medians. Between turns all
+rest until the others' spinning threads sleep: without that each is measured with one processor taken away. The peak of
+the machine is measured before each row (`benchmarks.machine.Peak`); a share of it counts matrix products only.
+
+``--cells lstm,gru``, ``--shapes "B32 T100 I64 H64,..."``, ``--what infer``, ``--peers torch,jax`` make parts of the
+table, judged by what they hold; ``--json FILE`` writes it, ``--markdown FILE`` puts it between the marks of a page.
 """
 
 from __future__ import annotations
 
-import time
+import argparse
+import gc
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .common import REST, SHAPES, Case, arguments, case, gates, in_turns, named, table, verdict
+from .common import Case, arguments, case, geomean, in_turns, into_page, multiply_adds, named, table, verdict
+from .machine import Peak, described
 
-LIMIT = 0.85
-OURS = {"lstm": {}, "gru": {"reset": "after"}, "vanilla": {}}  # the form that PyTorch's layers have
-SIDE = 2048
-SETTLE = 0.5  # seconds: OpenBLAS spins for much longer than OpenMP
+SHAPES = [
+    (1, 100, 32, 32), (1, 100, 128, 128), (1, 100, 512, 512), (32, 100, 16, 32), (32, 100, 64, 64),
+    (32, 100, 128, 128), (32, 50, 256, 256), (64, 50, 512, 512),
+]  # fmt: skip
+CELLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lstm": ("lstm", {}),
+    "gru": ("gru", {"reset": "after"}),
+    "gru-before": ("gru", {"reset": "before"}),
+    "vanilla": ("vanilla", {}),
+}
+WHAT = {"infer": 1, "train": 3}  # products of a training step, in those of a prediction
+WHOLE, BLOCK, ROW, AT_PEAK = 1.5, 1.1, 0.97, 0.95
+AGREE = {"float32": 1e-3, "float64": 1e-9}
 
 
 def ours(one: Case) -> dict[str, Callable[[], Any]]:
-    """What is timed of ours."""
+    """What is timed of ours: `infer` returns y, `train` the gradient of x."""
     bound = one.net.bind(one.params)
 
-    def forward():
+    def train():
         _, _, tape = one.net.forward(one.params, one.x)
+        dx, _, _ = one.net.backward(one.params, tape, one.dy)
         tape.release()
+        return dx
 
-    def step():
-        _, _, tape = one.net.forward(one.params, one.x)
-        one.net.backward(one.params, tape, one.dy)
-        tape.release()
-
-    return {"infer": lambda: bound(one.x), "forward": forward, "step": step}
+    return {"infer": lambda: bound(one.x)[0], "train": train}
 
 
-def torch_layer(cell: str, one: Case) -> dict[str, Callable[[], Any]]:
-    """What is timed of PyTorch's layer."""
-    import torch
+def prepared(cell: str, shape: tuple, what: list[str], peers: list[str], threads: int, dtype: str):
+    """The case of a row, and by library its calls: ready to be timed, and of one mind."""
+    from .peers import agree, calls
 
-    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "vanilla": torch.nn.RNN}[cell]
-    layer = kind(one.x.shape[2], one.dy.shape[2], batch_first=True)
-    x, dy = torch.from_numpy(one.x), torch.from_numpy(one.dy)
-    traced = x.clone().requires_grad_(True)
-
-    def infer():
-        with torch.inference_mode():
-            layer(x)
-
-    def step():
-        layer.zero_grad()
-        traced.grad = None
-        layer(traced)[0].backward(dy)
-
-    return {"infer": infer, "forward": lambda: layer(traced), "step": step}
+    name, options = CELLS[cell]
+    one = case(name, shape, dtype, **options)
+    one.params.flat[:] = 0.05 * np.random.default_rng(1).standard_normal(one.params.flat.size)  # biases too
+    sides = {"ours": ours(one)}
+    for peer in peers:
+        made = {k: f for k, f in calls(peer, one, threads).items() if k in what}
+        agree(sides["ours"], made, AGREE[dtype])
+        sides[peer] = made
+    return one, sides
 
 
-def matmul() -> Callable[[], Any]:
-    """A large product, by whichever library is faster at it here."""
-    import torch
+def rows_of(cell: str, shape: tuple, what: list[str], options: argparse.Namespace, peak: Peak) -> list[dict]:
+    """The rows of a cell and a shape: seconds by library, ratio to the fastest other, share of the peak."""
+    one, sides = prepared(cell, shape, what, options.peers, options.threads, options.dtype)
+    rows = []
+    for k in what:
+        now = peak.measure()
+        timed = {side: made[k] for side, made in sides.items() if k in made}
+        seconds = in_turns(timed, options.rounds)
+        others = {side: s for side, s in seconds.items() if side != "ours"}
+        best = min(others, key=others.__getitem__, default=None)
+        flops = 2 * WHAT[k] * shape[0] * shape[1] * multiply_adds(one)
+        rows.append({
+            "cell": cell, "what": k, "shape": named(shape), "seconds": seconds, "best": best, "peak": now,
+            "ratio": others[best] / seconds["ours"] if best else None, "share": flops / seconds["ours"] / now,
+        })  # fmt: skip
+    del one, sides
+    gc.collect()
+    return rows
 
-    a = np.random.default_rng(0).standard_normal((SIDE, SIDE)).astype("float32")
-    t = torch.from_numpy(a)
-    candidates = {"numpy": lambda: a @ a, "torch": lambda: t @ t}
-    seconds = in_turns(candidates, 3)
-    return candidates[min(seconds, key=seconds.__getitem__)]
+
+def blocks(rows: list[dict]) -> dict[str, list[dict]]:
+    """Rows by cell and inference or training."""
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        found.setdefault(f"{row['cell']} {row['what']}", []).append(row)
+    return found
 
 
-def compare(
-    cell: str, shape: tuple[int, int, int, int], rounds: int, product: Callable, mixed: bool
-) -> tuple[list, dict]:
-    """A row of the table, and the ratios by name."""
-    one = case(cell, shape, **OURS[cell])
-    mine, theirs = ours(one), torch_layer(cell, one)
-    timed = {f"{side} {k}": f for k in mine for side, f in (("ours", mine[k]), ("torch", theirs[k]))}
-    seconds = in_turns({"matmul": product}, rounds)
-    time.sleep(SETTLE)
-    seconds |= in_turns(timed, rounds, rest=0.0 if mixed else REST)
-    batch, steps, inputs, units = shape
-    peak = 2 * SIDE**3 / seconds["matmul"]
-    flops = 2 * batch * steps * gates(one) * units * (inputs + units)
-    ratio = {k: seconds[f"torch {k}"] / seconds[f"ours {k}"] for k in mine}
-    row = [f"{cell} {named(shape)}"]
-    for k in mine:
-        row += [f"{seconds[f'ours {k}'] * 1e3:.2f}", f"{seconds[f'torch {k}'] * 1e3:.2f}", f"{ratio[k]:.2f}"]
-    share = [flops * times / seconds[f"ours {k}"] / peak for k, times in (("infer", 1), ("step", 3))]
-    return [*row, *(f"{100 * s:.0f} %" for s in share), f"{peak / 1e9:.0f}"], ratio
+def missed(rows: list[dict]) -> list[str]:
+    """The bars that do not hold. Means are of those rows that have a peer."""
+    judged = [r for r in rows if r["ratio"] is not None]
+    if not judged:
+        return ["nothing was compared: no peer has any of these rows"]
+    text = []
+    whole = geomean([r["ratio"] for r in judged])
+    if whole < WHOLE:
+        text.append(f"all {len(judged)} rows: geometric mean {whole:.2f}; the bar is {WHOLE}")
+    for name, block in blocks(judged).items():
+        mean = geomean([r["ratio"] for r in block])
+        if mean < BLOCK:
+            text.append(f"{name}: geometric mean {mean:.2f}; the bar is {BLOCK}")
+    for r in judged:
+        if r["ratio"] < ROW and r["share"] < AT_PEAK:
+            name = f"{r['cell']} {r['what']} {r['shape']}"
+            text.append(f"{name}: {r['ratio']:.2f} of {r['best']} at {r['share']:.0%} of the peak; the bar is {ROW}")
+    return text
+
+
+def shown(rows: list[dict], peers: list[str]) -> tuple[list[str], list[list[str]]]:
+    """Head and cells of the table; times in ms."""
+    head = ["", "ours", *peers, "best/ours", "of peak"]
+    lines = []
+    for r in rows:
+        ms = [f"{1e3 * r['seconds'][s]:.3g}" if s in r["seconds"] else "–" for s in ("ours", *peers)]
+        ratio = f"{r['ratio']:.2f}" if r["ratio"] else "–"
+        lines.append([f"{r['cell']} {r['what']} {r['shape']}", *ms, ratio, f"{r['share']:.0%}"])
+    return head, lines
+
+
+def means(rows: list[dict]) -> list[list[str]]:
+    """Geometric means of the ratios: by block, and over all."""
+    groups = blocks(rows) | {"all rows": rows}
+    ratios = {name: [r["ratio"] for r in group if r["ratio"]] for name, group in groups.items()}
+    return [[name, f"{geomean(v):.2f}", f"{min(v):.2f}", str(len(v))] for name, v in ratios.items() if v]
+
+
+def as_markdown(head, lines) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *lines))
+
+
+def parsed() -> argparse.Namespace:
+    """The options, their lists made lists."""
+    every = ",".join(map(named, SHAPES))
+    given = {"cells": ",".join(CELLS), "shapes": every, "what": ",".join(WHAT), "peers": "torch,onnx,jax"}
+    options = arguments("Speed against the fastest peer and the machine.", rounds=9, **given, dtype="float32",
+                        json="", markdown="")  # fmt: skip
+    for name, known in {"cells": CELLS, "shapes": list(map(named, SHAPES)), "what": WHAT}.items():
+        chosen = [k.strip() for k in getattr(options, name).split(",")]
+        for k in chosen:
+            if k not in known:
+                raise SystemExit(f"--{name}: {k!r} is none of {', '.join(known)}")
+        setattr(options, name, chosen)
+    options.peers = [p for p in options.peers.split(",") if p]
+    return options
 
 
 def main() -> None:
-    options = arguments("Speed against PyTorch and the machine.", rounds=15, cells="lstm,gru,vanilla", mixed=0)
-    import torch
+    options = parsed()
+    from .peers import versions
 
-    torch.set_num_threads(options.threads)
-    product, rows, missed = matmul(), [], []
-    for cell in options.cells.split(","):
-        for shape in SHAPES[2:]:
-            row, ratio = compare(cell, shape, options.rounds, product, bool(options.mixed))
-            rows.append(row)
-            if cell == "lstm":
-                slow = [k for k in ("infer", "step") if ratio[k] < LIMIT]
-                missed += [f"{row[0]} {k}: {ratio[k]:.2f} of PyTorch's speed; the bar is {LIMIT}" for k in slow]
-    print(f"milliseconds, medians of {options.rounds}, {options.threads} threads, PyTorch {torch.__version__}")
-    columns = [f"{k}{what}" for k in ("infer", "forward", "step") for what in ("", ", torch", ", ratio")]
-    print(table(("layer", *columns, "infer/peak", "step/peak", "peak Gflop/s"), rows))
-    verdict(options, missed)
+    peak, rows = Peak(options.threads, options.dtype), []
+    for cell in options.cells:
+        for shape in SHAPES:
+            if named(shape) in options.shapes:
+                rows += rows_of(cell, shape, options.what, options, peak)
+                for line in shown(rows[-len(options.what):], options.peers)[1]:
+                    print("   ".join(line), flush=True)
+    rows.sort(key=lambda r: (options.cells.index(r["cell"]), options.what.index(r["what"])))
+    machine = f"{options.dtype}, {described(options.threads, versions(options.peers))}; {peak}"
+    head, lines = shown(rows, options.peers)
+    mean_head = ["best/ours", "geometric mean", "smallest", "rows"]
+    print(f"\nmilliseconds, medians of {options.rounds} turns of 3 calls; {machine}\n")
+    print(table(head, lines), "\n")
+    print(table(mean_head, means(rows)))
+    if options.json:
+        Path(options.json).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
+    if options.markdown:
+        text = f"{machine}.\n\n{as_markdown(head, lines)}\n\n{as_markdown(mean_head, means(rows))}"
+        into_page(options.markdown, f"compare {options.dtype}", text)
+    verdict(options, missed(rows))
 
 
 if __name__ == "__main__":
