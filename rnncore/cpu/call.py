@@ -94,7 +94,8 @@ class Call:
         """All working memory in one piece; the first `zeroed` parts start as zeros."""
         sizes = [-(-n // 64) * 64 for n in wanted.values()]
         self.buffer = take(sum(sizes))
-        self.buffer.array((sum(sizes[:zeroed]),), np.uint8)[:] = 0
+        self.zeros = sum(sizes[:zeroed])
+        self.buffer.array((self.zeros,), np.uint8)[:] = 0
         at = self.buffer.address
         for name, n in zip(wanted, sizes):
             self.addresses[name] = at
@@ -124,9 +125,13 @@ class Call:
         self.addresses[name] = address_of(array) + column * array.itemsize
         self.sizes[f"ld.{name}"] = array.strides[0] if array.ndim == 2 else 0
 
-    def go(self) -> None:
+    def tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """Addresses and sizes, as the kernel reads them."""
         p = np.array([self.addresses[n] for n in self.kernel.pointers], np.int64)
-        s = np.array([self.sizes[n] for n in self.kernel.sizes], np.int64)
+        return p, np.array([self.sizes[n] for n in self.kernel.sizes], np.int64)
+
+    def go(self) -> None:
+        p, s = self.tables()
         job = np.array([address_of(p), address_of(s), address_of(self.constants)], np.int64)
         run_team(self.code.run, address_of(job), self.threads)
 

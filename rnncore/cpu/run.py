@@ -17,7 +17,7 @@ from .loop import call_values, compiled, direct_gradients, functions, packing_of
 from .memory import Buffer, address_of, take
 from .pool import available_threads
 
-__all__ = ["LoopTape", "loop_forward", "loop_backward", "prepare"]
+__all__ = ["LoopTape", "forward_call", "forward_sequences", "loop_backward", "loop_forward", "prepare"]
 
 _FORWARD_BYTES = 2**17  # work of a chunk and thread that stays in a second-level cache
 _BACKWARD_ROWS = 512  # most rows over which one weight-gradient product sums
@@ -102,9 +102,28 @@ def loop_forward(
     final : dict of str to ndarray
     tape : LoopTape or None
     """
-    code = prepared.code
-    plan, dtype, step = code.plan, np.dtype(code.dtype), layer.step
+    plan, dtype, step = prepared.code.plan, np.dtype(prepared.code.dtype), layer.step
     threads = _threads(layer, sizes, layout, 1.0)
+    call, kept, arrays = forward_call(layer, sizes, prepared, layout, state, threads, sources)
+    if training:
+        kept["saved"] = take(layout.rows * call.packing.saved_width)
+        call.addresses["saved"] = kept["saved"].address
+    y_rows = rows if out is None else out[2]
+    forward_sequences(call, step, xs, rows, out, tokens, extras or {})
+    call.go()
+    call.release()
+    final = {s: _final(arrays[s], s in plan.history, layout, sizes[step.dims[s]]) for s in step.states}
+    if not training:
+        for buffer in kept.values():
+            buffer.give_back()
+        return final, None
+    tape = LoopTape(layer, sizes, layout, dict(xs), rows, y_rows, kept, tokens, dtype, sources)
+    return final, tape
+
+
+def forward_call(layer: Stepped, sizes, prepared: Prepared, layout: Layout, state, threads: int, sources=None):
+    """The call of a forward kernel: itself, the memory of the states, and that as arrays which begin with `state`."""
+    plan, step, dtype = prepared.code.plan, layer.step, np.dtype(prepared.code.dtype)
     packing = prepared.packing_for(sources)
     call = Call(prepared, layout, _forward_rows(packing.work_width, threads), threads, {}, sources)
     kept: dict[str, Buffer] = {}
@@ -120,15 +139,16 @@ def loop_forward(
         given = state.get(s)
         size = sizes[step.dims[s]]
         array[: layout.batch, :size] = 0 if given is None else given if layout.identity else given[layout.order]
-    if training:
-        kept["saved"] = take(layout.rows * packing.saved_width)
-        call.addresses["saved"] = kept["saved"].address
+    return call, kept, arrays
+
+
+def forward_sequences(call: Call, step, xs, rows: Rows, out, tokens: bool, extras: Mapping[str, np.ndarray]) -> None:
+    """Tell a forward kernel where its inputs and outputs lie (see `loop_forward`)."""
     for name in step.inputs:
         call.sequence(f"in.{name}", xs[name])
     call.rows("in", rows)
     call.sizes["want.y"] = int(out is not None)
-    y_rows = rows if out is None else out[2]
-    call.rows("y", y_rows)
+    call.rows("y", rows if out is None else out[2])
     if out is not None:
         call.sequence("out.y", out[0], out[1])
     else:
@@ -136,24 +156,15 @@ def loop_forward(
     if out is not None:
         call.sizes["ld.out.y"] = out[0].strides[0]
     for name in step.extras:
-        extra = (extras or {}).get(name)
+        extra = extras.get(name)
         call.sizes[f"want.{name}"] = int(extra is not None)
         call.addresses[f"out.{name}"], call.sizes[f"ld.out.{name}"] = 0, 0
         if extra is not None:
             call.sequence(f"out.{name}", extra)
             call.sizes[f"ld.out.{name}"] = extra.strides[0]
     if tokens:
-        table = functions(code.dtype)
+        table = functions(call.code.dtype)
         call.inputs_as(table["lookup"], table["scatter"])
-    call.go()
-    call.release()
-    final = {s: _final(arrays[s], s in plan.history, layout, sizes[step.dims[s]]) for s in step.states}
-    if not training:
-        for buffer in kept.values():
-            buffer.give_back()
-        return final, None
-    tape = LoopTape(layer, sizes, layout, dict(xs), rows, y_rows, kept, tokens, dtype, sources)
-    return final, tape
 
 
 def _forward_rows(width: int, threads: int) -> int:
