@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .cpu.layout import Rows, layout_of
+from .cpu.memory import empty
 from .cpu.run import loop_forward, prepare
 from .lang.component import Bound
 from .lang.graph import Graph
@@ -52,7 +53,7 @@ def loss_of_rows(layer: Any, o: np.ndarray, target: np.ndarray) -> tuple[np.ndar
     prepared = prepare(layer, "infer", {}, sizes, dtype)
     base = np.arange(0, n, _RUN, dtype=np.int64)
     layout = layout_of(np.minimum(_RUN, n - base), False)
-    gradient, value = np.empty((n, outputs), dtype), np.empty((n, 1), dtype)
+    gradient, value = empty((n, outputs), dtype), empty((n, 1), dtype)
     xs, rows = {"o": o, "target": target}, Rows(base, 1)
     loop_forward(layer, sizes, prepared, layout, xs, rows, {}, (gradient, 0, rows), False, False,
                  extras={"value": value})  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .cpu import memory
 from .cpu.dense import affine, affine_backward
 from .cpu.layout import Rows
 from .errors import InputError
@@ -61,13 +62,14 @@ def _start(net, params, batch, training, seed, packed=None):
             array = _zeros(batch.out, net.features, pass_.dtype)
             out = (array.reshape(-1, net.features), 0, _user_rows(batch.out))
         else:
-            out = (np.empty((int(batch.out.lengths.sum()), net.features), pass_.dtype), 0, ragged(batch.out.lengths))
+            rows_out = memory.empty((int(batch.out.lengths.sum()), net.features), pass_.dtype)
+            out = (rows_out, 0, ragged(batch.out.lengths))
     end, node = pass_.run(net.block, "", batch.sequences, rows, net.fed, out, out is None)
     return pass_, node, (end if out is None else out[0]), out
 
 
 def _zeros(batch: Batch | Writing, features: int, dtype) -> np.ndarray:
-    make = np.empty if batch.full else np.zeros
+    make = memory.empty if batch.full else memory.zeros
     return make((batch.size, batch.time, features), dtype)
 
 
@@ -75,7 +77,7 @@ def _spread_rows(rows: np.ndarray, batch: Batch | Writing) -> np.ndarray:
     """Rows sequence by sequence as (batch, time, features), zero past the lengths."""
     if batch.full:
         return rows.reshape(batch.size, batch.time, rows.shape[1])
-    y = np.zeros((batch.size, batch.time, rows.shape[1]), rows.dtype)
+    y = memory.zeros((batch.size, batch.time, rows.shape[1]), rows.dtype)
     y.reshape(-1, rows.shape[1])[_user_rows(batch).index(batch.lengths)] = rows
     return y
 
@@ -183,7 +185,7 @@ def backward_rows(net, params, tape: Tape, do: np.ndarray) -> Params:
     """Gradients of the parameters from the adjoint of the output rows (see `infer_rows`)."""
     written = tape.batch.out
     if net.outputs is None and net.per_step and not written.full and tape.batch.segments is None:
-        full = np.zeros((written.size * written.time, net.features), params.dtype)
+        full = memory.zeros((written.size * written.time, net.features), params.dtype)
         full[_user_rows(written).index(written.lengths)] = do
         do = full
     return _backward(net, params, tape, do, {}, want_dx=False)[2]

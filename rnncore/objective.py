@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .compiled_loss import loss_of_rows, loss_step
+from .cpu.memory import zeros
 from .errors import InputError
 from .inputs import as_array, as_checkpoint
 from .lang.component import Bound, Component
@@ -178,7 +179,7 @@ def _joined(target, batch, classes: bool, outputs: int) -> np.ndarray:
 
 
 def _one_hot(target: np.ndarray, outputs: int, dtype) -> np.ndarray:
-    full = np.zeros((len(target), outputs), dtype)
+    full = zeros((len(target), outputs), dtype)
     full[np.arange(len(target)), target] = 1
     return full
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .cpu.memory import zeros
 from .errors import InputError
 
 __all__ = ["Params"]
@@ -68,7 +69,7 @@ class Params(Mapping):
     @classmethod
     def zeros(cls, shapes: Mapping[str, tuple[int, ...]], dtype: Any = "float32") -> Params:
         """Zeros of a layout."""
-        return cls(shapes, np.zeros(sum(prod(s) for s in shapes.values()), dtype))
+        return cls(shapes, zeros((sum(prod(s) for s in shapes.values()),), dtype))
 
     @property
     def dtype(self) -> np.dtype:

@@ -9,6 +9,7 @@ import numpy as np
 from .arguments import whole
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .combine.translate import Translate
+from .cpu import memory
 from .cpu.checkpoint import checkpointed_forward
 from .cpu.layout import Layout, Rows, Sources, layout_of
 from .cpu.run import LoopTape, loop_backward, loop_forward, prepare
@@ -109,7 +110,7 @@ class Pass:
         tokens = any(xs.get("x") is known for known in self.tokens)
         own: np.ndarray | None = None
         if step.separate_output and last and out is None:
-            own = np.empty((self.total, numbers[step.output.shape[0]]), self.dtype)
+            own = memory.empty((self.total, numbers[step.output.shape[0]]), self.dtype)
             out = (own, 0, self.ragged())
         which = "forward" if self.training else "infer"
         packed = self.packed is not None and not taught
@@ -144,11 +145,11 @@ class Pass:
     def _join(self, block: Join, prefix, xs, rows, sizes, out, last):
         kept, ends, column = Kept(block), [], 0
         merged = block.merge != "concat" and out is not None
-        total = np.zeros((self.total, block.features(sizes)), self.dtype) if merged else None
+        total = memory.zeros((self.total, block.features(sizes)), self.dtype) if merged else None
         for name, inner in zip(block.names, block.blocks):
             to = None if out is None else (out[0], out[1] + column, out[2])
             if total is not None:
-                to = (np.empty_like(total), 0, self.ragged())
+                to = (memory.empty(total.shape, self.dtype), 0, self.ragged())
             end, part = self.run(inner, f"{prefix}{name}.", xs, rows, sizes, to, last)
             if total is not None and to is not None:
                 total += to[0]
@@ -178,7 +179,7 @@ class Pass:
             if final:
                 to = out
             else:
-                to = (np.empty((self.total, features), self.dtype), 0, self.ragged())
+                to = (memory.empty((self.total, features), self.dtype), 0, self.ragged())
             end, part = self.run(inner, f"{prefix}{k}.", xs, rows, read, to, last and final)
             kept.inner.append(part)
             if residual and to is not None:
@@ -241,7 +242,7 @@ class Pass:
         if dy is None:
             rows = tape.y_rows
             size = int((rows.base + np.maximum(rows.step, 0) * np.maximum(self.lengths - 1, 0)).max(initial=-1)) + 1
-            dy = (np.zeros((max(size, 1), dlast.shape[1]), self.dtype), 0)
+            dy = (memory.zeros((max(size, 1), dlast.shape[1]), self.dtype), 0)
         else:
             dy = (dy[0].copy(), dy[1])
         has = self.lengths > 0
@@ -286,13 +287,13 @@ class Pass:
             if k:
                 d = dxs.get("x")
                 if d is None:
-                    d = np.zeros((self.total, stage["read"]["x"]), self.dtype)
+                    d = memory.zeros((self.total, stage["read"]["x"]), self.dtype)
                 mask = stages[k - 1]["mask"]
                 dy, dlast = (d if mask is None else d * mask, 0, self.ragged()), None
         if kept.extra["compact"]:
             index, back = kept.extra["rows"].index(self.lengths), {}
             for name, dx in total.items():
-                back[name] = np.zeros((len(self.batch.arrays[name]), dx.shape[1]), self.dtype)
+                back[name] = memory.zeros((len(self.batch.arrays[name]), dx.shape[1]), self.dtype)
                 back[name][index] = dx
             return back
         return total

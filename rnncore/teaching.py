@@ -15,6 +15,7 @@ import numpy as np
 from .arguments import whole
 from .combine.blocks import last_loop
 from .combine.wired import Wired
+from .cpu.memory import zeros
 from .errors import InputError
 from .inputs import Batch, Writing, as_array
 from .lang.cell import sizes_of
@@ -95,7 +96,7 @@ def lesson(net, batch: Batch, true: np.ndarray, ratio: float, seed, dtype) -> Le
     out = batch.out
     index = out.index
     rows = int(out.counts.sum()) if out.form == "list" else out.size * out.time
-    arrays = {name: np.zeros((rows, n), dtype) for name, n in zip(layer.true_inputs, (size, 1), strict=True)}
+    arrays = {name: zeros((rows, n), dtype) for name, n in zip(layer.true_inputs, (size, 1), strict=True)}
     for array, values in zip(arrays.values(), (true, coins[:, None]), strict=True):
         array[index] = values
     taught, widths = layer.teaching, {name: a.shape[1] for name, a in arrays.items()}

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .combine.translate import KEYS, VALUES, Translate
+from .cpu import memory
 from .cpu.dense import affine, affine_backward
 from .cpu.layout import Rows, Sources, layout_of
 from .kept import Kept
@@ -29,11 +30,11 @@ def encode(pass_, block: Translate, prefix: str, xs, rows: Rows, sizes):
     """Run encoder and keys: the pass of the decoder, the encoder's final states, the tape's parts."""
     width, own = block.encoder.features(sizes), pass_.ragged()
     xs = {name: xs[name] for name in pass_.batch.arrays}  # what teaches the decoder is not the encoder's
-    values = np.empty((pass_.total, width), pass_.dtype)
+    values = memory.empty((pass_.total, width), pass_.dtype)
     _, encoder = pass_.run(block.encoder, f"{prefix}encoder.", xs, rows, sizes, (values, 0, own), False)
     arrays, keys = {VALUES: values}, None
     if block.keys is not None:
-        scored = np.empty((pass_.total, block.keys.features({"x": width})), pass_.dtype)
+        scored = memory.empty((pass_.total, block.keys.features({"x": width})), pass_.dtype)
         to = (scored, 0, own)
         _, keys = pass_.run(block.keys, prefix + KEYS, {"x": values}, own, {"x": width}, to, False)
         arrays[KEYS + "k0"] = scored
@@ -73,7 +74,7 @@ def translate_back(pass_, kept: Kept, dy, want, grads, dfinal) -> dict[str, np.n
     block = kept.block
     writer = copy.copy(kept.extra["writer"])
     writer.params, writer.dstate = pass_.params, {}
-    writer.dsources = {name: np.zeros_like(a) for name, a in writer.sources.arrays.items()}
+    writer.dsources = {name: memory.zeros(a.shape, a.dtype) for name, a in writer.sources.arrays.items()}
     writer.back(kept.inner[-1], dy, None, (), grads, dfinal)
     ends = dict(dfinal)
     for path in writer.handed:

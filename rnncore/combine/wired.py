@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from ..lang.cell import Layer
@@ -33,21 +34,27 @@ class Wired:
     def name(self) -> str:
         return self.fn.__name__
 
+    @cached_property
+    def _found(self) -> tuple[Step, tuple[tuple[str, int], ...], str | None]:
+        return _traced(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_found"}
+
     @property
     def step(self) -> Step:
         """The traced step."""
-        return _traced(self)[0]
+        return self._found[0]
 
     @property
     def members(self) -> tuple[tuple[str, Layer], ...]:
         """The layers whose equations the step holds, by the path prefix of their states."""
-        prefixes = _traced(self)[1]
-        return tuple((prefix, self.layers[k]) for prefix, k in prefixes)
+        return tuple((prefix, self.layers[k]) for prefix, k in self._found[1])
 
     @property
     def fed_back(self) -> str | None:
         """The state that is an output fed back; None where there is none."""
-        return _traced(self)[2]
+        return self._found[2]
 
     @property
     def teaching(self) -> Wired:

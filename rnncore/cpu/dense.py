@@ -8,7 +8,7 @@ import numpy as np
 
 from .loop import functions, native
 from .machine import host
-from .memory import address_of
+from .memory import address_of, empty
 from .pool import available_threads, run_team
 
 __all__ = ["affine", "affine_backward"]
@@ -32,7 +32,7 @@ def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: i
     native(dtype, "pack")(address_of(table), 1, address_of(packed))
     origin = np.zeros(wide, dtype)
     origin[:n] = start
-    out = np.empty((len(rows), n), dtype)
+    out = empty((len(rows), n), dtype)
     index = _positions(len(rows))
     if not len(rows):
         return out
@@ -60,7 +60,7 @@ def affine_backward(d: np.ndarray, rows: np.ndarray, v: np.ndarray, dv: np.ndarr
     n, k = v.shape
     if len(d):
         index = _positions(len(d))
-        scratch = np.empty(len(d) * 16 + 16, dtype)
+        scratch = empty((len(d) * 16 + 16,), dtype)
         outer, colsum = native(dtype, "outer"), native(dtype, "colsum")
         a, i, b, s = (address_of(x) for x in (d, index, rows, scratch))
         outer(a, d.strides[0], i, 0, b, rows.strides[0], i, 0, address_of(dv), dv.strides[0], len(d), n, k, s, 0, 1)

@@ -272,6 +272,7 @@ def _module(w: Writer) -> str:
         "from rnncore.cpu.atomics import fetch_add, load_acquire",
         "from rnncore.cpu.laneops import OPS",
         "from rnncore.cpu.lanes import call, lanes, load_int, store_int",
+        "from rnncore.cpu.lower import lowered",
         "",
         f'F = lanes("{w.dtype}", {w.count})',
         ", ".join(functions) + " = " + ", ".join(f"F.{f}" for f in functions),
@@ -279,8 +280,18 @@ def _module(w: Writer) -> str:
         f"call_library, call_two = call({ARITY}), call(2)",
         "",
         "",
-        '@cfunc("void(int64, int64)", cache=True, error_model="numpy", fastmath={"contract", "nsz"})',
-        "def kernel(job, part):",
+        "@lowered",
+        "def loop(job, part):",
         "    p, s, k = load_int(job), load_int(job + 8), load_int(job + 16)",
     ]
-    return "\n".join([*head, *["    " + line for line in w.head], *w.lines, ""])
+    return "\n".join([*head, *["    " + line for line in w.head], *w.lines, *_ENTRY])
+
+
+_ENTRY = (
+    "",
+    "",
+    '@cfunc("void(int64, int64)", cache=True, error_model="numpy", fastmath={"contract", "nsz"})',
+    "def kernel(job, part):",
+    "    loop(job, part)",
+    "",
+)

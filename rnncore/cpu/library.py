@@ -44,10 +44,11 @@ def library_text(dtype: str, machine: Machine) -> str:
 
 
 _HEAD = '''\
-from numba import cfunc, njit, types
+from numba import cfunc
 from rnncore.cpu.atomics import fetch_add
 from rnncore.cpu.laneops import OPS
 from rnncore.cpu.lanes import call, lanes, load_int
+from rnncore.cpu.lower import addresses, lowered
 from rnncore.cpu.tiles import tile_outer, tile_rows
 
 F = lanes("{dtype}", {count})
@@ -55,9 +56,6 @@ load, load_n, store_n, load_one, store_one = F.load, F.load_n, F.store_n, F.load
 add = OPS["add"]
 COUNT, ITEM, WIDEST = {count}, {item}, {widest}
 call_library, call_two = call(16), call(2)
-SIGNATURE = types.void(*[types.int64] * 16)
-OPTIONS = dict(cache=True, error_model="numpy", fastmath={{"contract", "nsz"}})
-HELPER = dict(error_model="numpy", fastmath={{"contract", "nsz"}}, inline="never")
 '''
 
 
@@ -68,7 +66,7 @@ def _rows_text(dtype: str, count: int, vectors: int, largest: int) -> str:
     lines += [
         "",
         "",
-        "@njit(**HELPER)",
+        "@lowered",
         f"def rows_{vectors}(a, lda, ia, sa, panel, c, ldc, ic, sc, m, k, add, start, last):",
         "    r = 0",
         f"    for tiles in range((m + {largest - 1}) // {largest}, 0, -1):",
@@ -85,7 +83,7 @@ def _rows_text(dtype: str, count: int, vectors: int, largest: int) -> str:
 
 def _gemm_text(widest: int) -> str:
     lines = [
-        "@cfunc(SIGNATURE, **OPTIONS)",
+        "@lowered",
         "def gemm(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, u0, u1):",
         "    width = WIDEST * COUNT",
         "    for j in range(0, n, width):",
@@ -111,7 +109,7 @@ def _outer_text(dtype: str, count: int, widest: int, largest: int) -> str:
     ]
     blocks = []
     for m in heights:
-        blocks += ["", "", "@njit(**HELPER)", f"def block_{m}({_BLOCK_ARGUMENTS}):"]
+        blocks += ["", "", "@lowered", f"def block_{m}({_BLOCK_ARGUMENTS}):"]
         blocks += _BLOCK.format(m=m).split("\n")
         for v in range(widest, 0, -1):
             blocks += [
@@ -138,7 +136,7 @@ _BLOCK = '''\
         last = min(COUNT, n - j - (vectors - 1) * COUNT)'''
 
 _OUTER = '''\
-@cfunc(SIGNATURE, **OPTIONS)
+@lowered
 def outer(a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, m, n, scratch, part, parts):
     tiles = (m + {short}) // {largest}
     for tile in range(part, tiles, parts):
@@ -147,7 +145,7 @@ def outer(a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, m, n, scratch, part, pa
 
 
 _REST = '''\
-@cfunc(SIGNATURE, **OPTIONS)
+@lowered
 def lookup(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, u0, u1):
     width = WIDEST * COUNT
     for r in range(m):
@@ -163,17 +161,17 @@ def lookup(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, u0, u1)
                 store_n(row + at, add(before, load(table + v * COUNT * ITEM)), left)
 
 
-@cfunc(SIGNATURE, **OPTIONS)
+@lowered
 def scatter(a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, m, n, scratch, part, parts):
     for i in range(part, m, parts):
         for r in range(rows):
             token = load_int(bm + (load_int(ib + 8 * r) + sb) * ldb)
             value = load_one(a + (load_int(ia + 8 * r) + sa) * lda + i * ITEM)
             at = c + i * ldc + token * ITEM
-            store_one(at, load_one(at) + value)
+            store_one(at, add(load_one(at), value))
 
 
-@cfunc(SIGNATURE, **OPTIONS)
+@lowered
 def colsum(a, lda, ia, sa, c, rows, n, part, parts, u0, u1, u2, u3, u4, u5, u6):
     for j in range(part * COUNT, n, parts * COUNT):
         left = n - j
@@ -183,7 +181,7 @@ def colsum(a, lda, ia, sa, c, rows, n, part, parts, u0, u1, u2, u3, u4, u5, u6):
         store_n(c + j * ITEM, total, left)
 
 
-@cfunc(SIGNATURE, **OPTIONS)
+@lowered
 def pack(table, many, base, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u12):
     width = WIDEST * COUNT
     for row in range(many):
@@ -208,7 +206,7 @@ def pack(table, many, base, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u1
             j += several
 
 
-@cfunc(types.void(types.int64, types.int64), **OPTIONS)
+@lowered
 def team(job, part):
     a, lda, rows, packed = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
     c, ldc, start, m = load_int(job + 32), load_int(job + 40), load_int(job + 48), load_int(job + 56)
@@ -223,4 +221,12 @@ def team(job, part):
         task = fetch_add(turn, 1)
     if part == 0:
         call_two(wait, (turn + 8, slices))
+
+
+write_addresses = addresses(gemm, lookup, outer, scatter, colsum, pack, team)
+
+
+@cfunc("void(int64)", cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+def functions(to):
+    write_addresses(to)
 '''

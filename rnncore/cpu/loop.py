@@ -25,7 +25,7 @@ from .library import FUNCTIONS, library_text
 from .machine import host
 from .memory import Buffer, address_of, take
 from .pool import wait_address
-from .store import load_module
+from .store import exported, load_module
 
 __all__ = [
     "Compiled", "LoopWeights", "Packing", "call_values", "compiled", "direct_gradients", "functions", "native",
@@ -49,8 +49,8 @@ class Compiled:
 @lru_cache(maxsize=4)
 def functions(dtype: str) -> dict[str, int]:
     """Addresses of the functions that kernels call."""
-    module = load_module(library_text(dtype, host()))
-    return {name: getattr(module, name).address for name in FUNCTIONS} | {"wait": wait_address()}
+    found = exported(load_module(library_text(dtype, host())), len(FUNCTIONS))
+    return dict(zip(FUNCTIONS, found)) | {"wait": wait_address()}
 
 
 @lru_cache(maxsize=512)

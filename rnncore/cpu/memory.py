@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Buffer", "take", "address_of"]
+__all__ = ["Buffer", "take", "empty", "zeros", "address_of"]
 
 _ALIGN = 64
 _KEEP_BYTES = 512 * 2**20
+_LEND_BYTES = 2**16  # smaller arrays are the allocator's own affair
 
 
 def address_of(array: np.ndarray) -> int:
@@ -89,3 +90,33 @@ def take(nbytes: int) -> Buffer:
     size = -(-size // step) * step
     raw = _shelf.get(size)
     return Buffer(np.empty(size, np.uint8) if raw is None else raw, nbytes)
+
+
+class _Owner:
+    """What an array of lent memory refers to: when the array and all views are gone, the memory is given back."""
+
+    __slots__ = ("buffer", "__array_interface__")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, nbytes: int):
+        self.buffer = take(nbytes)
+        data = (self.buffer.address, False)
+        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": data, "version": 3}
+
+    def __del__(self):
+        self.buffer.give_back()
+
+
+def empty(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """As ``numpy.empty``; a large array's memory is used again once the array is gone."""
+    dtype = np.dtype(dtype)
+    nbytes = prod(shape) * dtype.itemsize
+    if nbytes < _LEND_BYTES:
+        return np.empty(shape, dtype)
+    return np.asarray(_Owner(tuple(map(int, shape)), dtype, nbytes))
+
+
+def zeros(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """As ``numpy.zeros``; see `empty`."""
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array

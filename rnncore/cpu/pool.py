@@ -16,7 +16,7 @@ import numpy as np
 
 from .machine import processor, processors_allowed, threads_allowed
 from .memory import address_of
-from .store import load_module
+from .store import exported, load_module
 
 __all__ = ["available_threads", "run_team", "wait_address"]
 
@@ -24,17 +24,17 @@ _WORKERS = 64  # places for workers, where there are no more processors
 _BOX = 16  # int64 of a worker's box: state, function, job, its number, the end of the pipe that wakes it
 
 _TEXT = """\
-from numba import cfunc, types
+from numba import cfunc
 from rnncore.cpu.atomics import (
     compare_exchange, load_acquire, read_byte, store_release, write_byte, yield_thread)
 from rnncore.cpu.lanes import call, load_int, store_int
+from rnncore.cpu.lower import addresses, lowered
 
-OPTIONS = dict(cache=True, error_model="numpy")
 call_work = call(2)
 IDLE, POSTED, RUNNING = 0, 1, 2
 
 
-@cfunc(types.void(types.int64, types.int64), **OPTIONS)
+@lowered
 def serve(box, wakes):
     while True:
         read_byte(wakes)
@@ -43,7 +43,7 @@ def serve(box, wakes):
             store_release(box, IDLE)
 
 
-@cfunc(types.void(types.int64, types.int64, types.int64, types.int64), **OPTIONS)
+@lowered
 def launch(boxes, workers, work, job):
     for k in range(workers):
         box = boxes + k * 128
@@ -62,13 +62,21 @@ def launch(boxes, workers, work, job):
                     yield_thread()
 
 
-@cfunc(types.void(types.int64, types.int64), **OPTIONS)
+@lowered
 def wait(count, target):
     spins = 0
     while load_acquire(count) < target:
         spins += 1
         if spins > 50000:
             yield_thread()
+
+
+write_addresses = addresses(serve, launch, wait)
+
+
+@cfunc("void(int64)", cache=True, error_model="numpy")
+def functions(to):
+    write_addresses(to)
 """
 
 
@@ -76,11 +84,10 @@ def wait(count, target):
 def _native():
     import ctypes
 
-    module = load_module(_TEXT)
-    kinds = {"serve": 2, "launch": 4}
-    return {
-        name: ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * n)(getattr(module, name).address) for name, n in kinds.items()
-    } | {"wait": module.wait.address}
+    serve, launch, wait = exported(load_module(_TEXT), 3)
+    kinds = {"serve": (2, serve), "launch": (4, launch)}
+    made = {name: ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * n)(at) for name, (n, at) in kinds.items()}
+    return made | {"wait": wait}
 
 
 def wait_address() -> int:

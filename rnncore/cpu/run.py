@@ -14,7 +14,7 @@ from ..plan.adjoint import adjoint_of
 from .call import Call, Prepared
 from .layout import Layout, Rows, Sources
 from .loop import call_values, compiled, direct_gradients, functions, packing_of, parameter_gradients
-from .memory import Buffer, address_of, take
+from .memory import Buffer, address_of, take, zeros
 from .pool import available_threads
 
 __all__ = ["LoopTape", "forward_call", "forward_sequences", "loop_backward", "loop_forward", "prepare"]
@@ -219,7 +219,7 @@ def loop_backward(
     """
     step, sizes, dtype = tape.layer.step, tape.sizes, tape.dtype
     prepared = prepare(tape.layer, "backward", params, sizes, str(dtype))
-    dxs = {name: np.zeros((len(tape.xs[name]), sizes[step.dims[name]]), dtype) for name in want}
+    dxs = {name: zeros((len(tape.xs[name]), sizes[step.dims[name]]), dtype) for name in want}
     nothing = np.zeros(sizes[step.output.shape[0]], dtype), 0
     adjoints = {f"d{n}": (dextras or {}).get(n) or nothing for n in step.seeded} | {"dy": dy or nothing}
     sums = _own_sums(prepared.code.plan, step, sizes, dtype)

@@ -23,11 +23,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["load_module", "cache_folder"]
+__all__ = ["cache_folder", "exported", "load_module"]
 
 _lock = threading.RLock()
 _loaded: dict[str, ModuleType] = {}
-_SOURCES = ("vectors.py", "laneops.py", "lanes.py", "vecmath.py", "tiles.py", "atomics.py")
+_SOURCES = ("vectors.py", "laneops.py", "lanes.py", "vecmath.py", "tiles.py", "atomics.py", "lower.py")
 _STALE_SECONDS = 24 * 3600
 
 
@@ -41,6 +41,15 @@ def load_module(text: str) -> ModuleType:
         if key not in _loaded:
             _loaded[key] = _from_disk(key) or _compile(key, text)
         return _loaded[key]
+
+
+def exported(module: ModuleType, many: int) -> list[int]:
+    """The addresses that a module's C function ``functions(to)`` writes, `many` int64."""
+    import ctypes
+
+    found = (ctypes.c_int64 * many)()
+    ctypes.CFUNCTYPE(None, ctypes.c_int64)(module.functions.address)(ctypes.addressof(found))
+    return list(found)
 
 
 def cache_folder() -> Path:
