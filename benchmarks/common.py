@@ -73,12 +73,13 @@ REST = 0.03  # seconds after which OpenMP's threads have stopped spinning (9 ms 
 
 
 def in_turns(
-    functions: Mapping[str, Callable[[], Any]], rounds: int, calls: int = 3, rest: float = REST
+    functions: Mapping[str, Callable[[], Any]], rounds: int, calls: int = 3, rest: float = REST, least: float = 0.0
 ) -> dict[str, float]:
     """Median seconds of each function; they are called in turns, so that all see the same noise.
 
     A turn is a rest, in which the threads of the one before fall asleep, a call that wakes the function's own, and
-    `calls` that are timed, as in a loop that does nothing else. With ``rest=0`` it is one timed call.
+    `calls` that are timed, as in a loop that does nothing else, or more until `least` seconds are over. With ``rest=0``
+    it is one timed call.
     """
     taken: dict[str, list[float]] = {name: [] for name in functions}
     for k in range(rounds + 1):
@@ -86,11 +87,12 @@ def in_turns(
             if rest:
                 time.sleep(rest)
                 function()
-            for _ in range(calls if rest else 1):
+            began, turn = time.perf_counter(), []
+            while len(turn) < (calls if rest else 1) or time.perf_counter() < began + least:
                 start = time.perf_counter()
                 function()
-                if k:
-                    taken[name].append(time.perf_counter() - start)
+                turn.append(time.perf_counter() - start)
+            taken[name] += turn if k else []
     return {name: float(np.median(seconds)) for name, seconds in taken.items()}
 
 
