@@ -6,7 +6,7 @@ call with weights packed before (`Network.bind`). *Training*: forward and backwa
 
 A row's calls are made and compiled first, then timed in turns, in one process; figures are medians. Between turns all
 rest until the others' spinning threads sleep: without that each is measured with one processor taken away. The peak of
-the machine is measured before each row (`benchmarks.machine.Peak`); a share of it counts matrix products only.
+the machine is that of `benchmarks.machine.Peak`, asked before each row; a share of it counts matrix products only.
 
 ``--cells lstm,gru``, ``--shapes "B32 T100 I64 H64,..."``, ``--what infer``, ``--peers torch,jax`` make parts of the
 table, judged by what they hold; ``--json FILE`` writes it, ``--markdown FILE`` puts it between the marks of a page.
@@ -71,19 +71,19 @@ def prepared(cell: str, shape: tuple, what: list[str], peers: list[str], threads
 
 
 def rows_of(cell: str, shape: tuple, what: list[str], options: argparse.Namespace, peak: Peak) -> list[dict]:
-    """The rows of a cell and a shape: seconds by library, ratio to the fastest other, share of the peak."""
+    """The rows of a cell and a shape: seconds by library, ratio to the fastest other, operations a second."""
     one, sides = prepared(cell, shape, what, options.peers, options.threads, options.dtype)
     rows = []
     for k in what:
-        now = peak.measure()
+        peak.measure()
         timed = {side: made[k] for side, made in sides.items() if k in made}
         seconds = in_turns(timed, options.rounds, least=TURN)
         others = {side: s for side, s in seconds.items() if side != "ours"}
         best = min(others, key=others.__getitem__, default=None)
         flops = 2 * WHAT[k] * shape[0] * shape[1] * multiply_adds(one)
         rows.append({
-            "cell": cell, "what": k, "shape": named(shape), "seconds": seconds, "best": best, "peak": now,
-            "ratio": others[best] / seconds["ours"] if best else None, "share": flops / seconds["ours"] / now,
+            "cell": cell, "what": k, "shape": named(shape), "seconds": seconds, "best": best,
+            "ratio": others[best] / seconds["ours"] if best else None, "speed": flops / seconds["ours"],
         })  # fmt: skip
     del one, sides
     gc.collect()
@@ -125,7 +125,7 @@ def shown(rows: list[dict], peers: list[str]) -> tuple[list[str], list[list[str]
     for r in rows:
         ms = [f"{1e3 * r['seconds'][s]:.3g}" if s in r["seconds"] else "–" for s in ("ours", *peers)]
         ratio = f"{r['ratio']:.2f}" if r["ratio"] else "–"
-        lines.append([f"{r['cell']} {r['what']} {r['shape']}", *ms, ratio, f"{r['share']:.0%}"])
+        lines.append([f"{r['cell']} {r['what']} {r['shape']}", *ms, ratio, f"{r.get('share', 0):.0%}"])
     return head, lines
 
 
@@ -167,7 +167,9 @@ def main() -> None:
             if named(shape) in options.shapes:
                 rows += rows_of(cell, shape, options.what, options, peak)
                 for line in shown(rows[-len(options.what):], options.peers)[1]:
-                    print("   ".join(line), flush=True)
+                    print("   ".join(line[:-1]), flush=True)
+    for row in rows:
+        row["share"] = row["speed"] / peak.value
     rows.sort(key=lambda r: (options.cells.index(r["cell"]), options.what.index(r["what"])))
     machine = f"{options.dtype}, {described(options.threads, versions(options.peers))}; {peak}"
     head, lines = shown(rows, options.peers)
@@ -176,7 +178,7 @@ def main() -> None:
     print(table(head, lines), "\n")
     print(table(mean_head, means(rows)))
     if options.json:
-        Path(options.json).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
+        Path(options.json).write_text(json.dumps({"machine": machine, "peak": peak.value, "rows": rows}, indent=1))
     if options.markdown:
         text = f"{machine}.\n\n{as_markdown(head, lines)}\n\n{as_markdown(mean_head, means(rows))}"
         into_page(options.markdown, f"compare {options.dtype}", text)

@@ -40,7 +40,8 @@ class Peak:
     """Floating-point operations a second, the larger of two: of our own register tile on operands that stay in the
     nearest cache, which has nothing to wait for, and of the faster library's product of large matrices.
 
-    The library is asked once, the tile whenever `measure` is called: a shared machine's peak moves.
+    The library is asked once, the tile whenever `measure` is called, as a shared machine's peak moves: `value` is the
+    median of what it was.
     """
 
     def __init__(self, threads: int, dtype: str = "float32"):
@@ -48,11 +49,13 @@ class Peak:
         self.library = max((settled(f, 2 * SIDE**3, 5), name) for name, f in library_products(dtype).items())
         self.tiles: list[float] = []
 
-    def measure(self) -> float:
-        """The peak of now."""
+    def measure(self) -> None:
         call, flops = self.tile
         self.tiles.append(settled(call, flops, 15))
-        return max(self.tiles[-1], self.library[0])
+
+    @property
+    def value(self) -> float:
+        return max(float(np.median(self.tiles)), self.library[0])
 
     def __str__(self) -> str:
         tiles = f"{np.median(self.tiles) / 1e9:.0f} ({min(self.tiles) / 1e9:.0f} to {max(self.tiles) / 1e9:.0f})"

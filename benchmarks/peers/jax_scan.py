@@ -15,6 +15,9 @@ def weights(one: Case) -> dict[str, np.ndarray]:
     """One matrix of each side for all gates, (features, gates x units), as one would write it for speed."""
     gates = {"l": "ifgo", "g": "zrn", "v": "h"}[one.cell[0]]
     found = {"x": stacked(one.params, "W_x", gates).T, "h": stacked(one.params, "W_h", gates).T}
+    if one.cell == "gru, reset before":  # the candidate's product waits for the reset gate
+        n = one.dy.shape[2]
+        found["h"], found["hn"] = found["h"][:, : 2 * n], found["h"][:, 2 * n :]
     found["b"] = np.concatenate([one.params.get(f"b_{g}", one.params.get(f"b_x{g}")) for g in gates])
     if "b_hn" in one.params:
         found["b_hn"] = one.params["b_hn"]
@@ -49,8 +52,8 @@ def gru_before(p, a, state):
 
     (h,) = state
     n = h.shape[1]
-    z, r = jnp.split(jax.nn.sigmoid(a[:, : 2 * n] + h @ p["h"][:, : 2 * n]), 2, axis=1)
-    new = jnp.tanh(a[:, 2 * n :] + (r * h) @ p["h"][:, 2 * n :])
+    z, r = jnp.split(jax.nn.sigmoid(a[:, : 2 * n] + h @ p["h"]), 2, axis=1)
+    new = jnp.tanh(a[:, 2 * n :] + (r * h) @ p["hn"])
     return ((1 - z) * h + z * new,)
 
 
