@@ -27,7 +27,9 @@ __all__ = ["cache_folder", "exported", "load_module"]
 
 _lock = threading.RLock()
 _loaded: dict[str, ModuleType] = {}
-_SOURCES = ("vectors.py", "laneops.py", "lanes.py", "vecmath.py", "tiles.py", "atomics.py", "lower.py")
+_SOURCES = (
+    "vectors.py", "laneops.py", "lanes.py", "vecmath.py", "tiles.py", "atomics.py", "lower.py", "expressions.py",
+)  # fmt: skip
 _STALE_SECONDS = 24 * 3600
 
 
