@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import threading
-from dataclasses import replace
 
 import numpy as np
 
 from .bound import Bound
 from .cpu.layout import Rows
+from .cpu.stepping import Program, Run
 from .errors import InputError
 from .inputs import as_array
 from .passes import Pass
@@ -39,17 +38,34 @@ class DecoderStream:
         run = Bound(net, params)
         batch = net._batch(run.params, x, lengths, state, steps=1)
         pass_ = Pass(net, run.params, batch, False, None, run)
-        self._writer, _, _ = encode(pass_, net.block, "", batch.arrays, Rows(batch.base, 1), net.fed)
-        self._net, self._lock, self._time = net, threading.Lock(), batch.time
+        writer, _, _ = encode(pass_, net.block, "", batch.arrays, Rows(batch.base, 1), net.fed)
+        self._lock, self._time, self.batch = threading.Lock(), batch.time, batch.size
         self._layer, self._sizes = net.loops[""]
-        self._state = dict(self._writer.batch.state or {})
-        self.batch = batch.size
+        self._given = dict(writer.batch.state or {})
+        self._fresh = True
         self.alpha: np.ndarray | None = None
+        self._prepare(net, run, writer)
+
+    def _prepare(self, net, run: Bound, writer: Pass) -> None:
+        step, program = self._layer.step, Program(str(run.dtype), self.batch, parallel=True)
+        start = writer.start("", step.states)
+        self._states = {s: np.zeros((self.batch, self._sizes[step.dims[s]]), run.dtype) for s in step.states}
+        for s, value in start.items():
+            self._states[s][...] = value
+        sources = writer.sources if step.sources else None
+        longest = 0 if writer.sources is None else writer.sources.longest
+        self._o = np.zeros((self.batch, net.features), run.dtype)
+        self._alpha = np.zeros((self.batch, longest), run.dtype)
+        extras = {name: self._alpha for name in step.extras}
+        program.loop(self._layer, self._sizes, run.loops[""], {}, self._o, self._states, sources=sources, extras=extras)
+        program.finish()
+        self._run = Run(program, np.zeros(program.nbytes, np.uint8))
 
     @property
     def state(self) -> dict[str, np.ndarray]:
         """The decoder's states after the last step, those that the encoder handed over before the first."""
-        return {k: v.copy() for k, v in self._state.items()}
+        with self._lock:
+            return {k: v.copy() for k, v in (self._given if self._fresh else self._states).items()}
 
     def step(self, y=None) -> np.ndarray:
         """One step.
@@ -65,18 +81,13 @@ class DecoderStream:
         """
         given = None if y is None else self._read(y)
         with self._lock:
-            writer, rows = copy.copy(self._writer), Rows(np.arange(self.batch, dtype=np.int64), 1)
-            start = self._state if given is None else {**self._state, self._layer.fed_back: given}
-            writer.batch, writer.final = replace(writer.batch, state=start), {}
-            o = np.zeros((self.batch, self._net.features), writer.dtype)
-            longest = writer.sources.longest
-            alpha = np.zeros((self.batch, longest), writer.dtype)
-            writer.extras = {name: alpha for name in self._layer.step.extras}
-            writer.run(self._net.block.decoder, "", {}, rows, self._net.fed, (o, 0, rows), False)
-            self._state = writer.final
-            if writer.extras:
-                self.alpha = np.pad(alpha, ((0, 0), (0, self._time - longest)))
-        return o
+            if given is not None:
+                self._states[self._layer.fed_back][...] = given
+            self._run.go()
+            self._fresh = False
+            if self._layer.step.extras:
+                self.alpha = np.pad(self._alpha, ((0, 0), (0, self._time - self._alpha.shape[1])))
+            return self._o.copy()
 
     def _read(self, y) -> np.ndarray:
         size = self._sizes[self._layer.step.dims[self._layer.fed_back]]
@@ -84,8 +95,8 @@ class DecoderStream:
         if array.shape == (self.batch,) and array.dtype.kind in "iu":
             if array.size and not 0 <= array.min() <= array.max() < size:
                 raise InputError(f"classes must lie in 0..{size - 1}, got {array.min()} to {array.max()}")
-            return np.eye(size, dtype=self._writer.dtype)[array]
+            return np.eye(size, dtype=self._o.dtype)[array]
         if array.shape != (self.batch, size) or array.dtype.kind not in "fiub":
             want = f"({self.batch},) of classes or ({self.batch}, {size})"
             raise InputError(f"y must have shape {want}, got {array.dtype} of shape {array.shape}")
-        return array.astype(self._writer.dtype)
+        return array.astype(self._o.dtype)

@@ -357,8 +357,8 @@ class Network(Description):
         output, ``stream.step(y)`` after reading `y` as the output before it, and ``stream.alpha`` says where the
         step looked.
         """
-        from .bound import Stream
         from .decoder_stream import DecoderStream
+        from .stream import Stream
 
         if writes(self):
             return DecoderStream(self, params, x, lengths, state)

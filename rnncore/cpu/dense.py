@@ -11,7 +11,7 @@ from .machine import host
 from .memory import address_of, empty
 from .pool import available_threads, run_team
 
-__all__ = ["affine", "affine_backward"]
+__all__ = ["affine", "affine_backward", "packed_map"]
 
 _PARALLEL_FLOPS = 4e6
 _SLICES = 4  # of the rows for each thread
@@ -22,9 +22,9 @@ def _positions(n: int) -> np.ndarray:
     return np.arange(n, dtype=np.int64)
 
 
-def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: int, start: np.ndarray) -> np.ndarray:
-    """rows @ M + start, where M is `w` read with strides `by_k` and `by_n`."""
-    dtype = str(rows.dtype)
+def packed_map(w: np.ndarray, by_k: int, by_n: int, k: int, n: int, start) -> tuple[np.ndarray, np.ndarray]:
+    """A (k, n) matrix, `w` read with strides `by_k` and `by_n`, in panels; and the row `start`, padded."""
+    dtype = str(w.dtype)
     count = host().lanes(dtype)
     wide = -(-n // count) * count
     packed = np.zeros(max(k * wide, 1), dtype)
@@ -32,6 +32,13 @@ def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: i
     native(dtype, "pack")(address_of(table), 1, address_of(packed))
     origin = np.zeros(wide, dtype)
     origin[:n] = start
+    return packed, origin
+
+
+def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: int, start: np.ndarray) -> np.ndarray:
+    """rows @ M + start, where M is `w` read with strides `by_k` and `by_n`."""
+    dtype = str(rows.dtype)
+    packed, origin = packed_map(w, by_k, by_n, k, n, start)
     out = empty((len(rows), n), dtype)
     index = _positions(len(rows))
     if not len(rows):

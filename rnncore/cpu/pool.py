@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from .machine import processor, processors_allowed, threads_allowed
 from .memory import address_of
 from .store import exported, load_module
 
-__all__ = ["available_threads", "run_team", "wait_address"]
+__all__ = ["available_threads", "launch_address", "run_team", "wait_address", "with_team"]
 
 _WORKERS = 64  # places for workers, where there are no more processors
 _BOX = 16  # int64 of a worker's box: state, function, job, its number, the end of the pipe that wakes it
@@ -88,6 +90,13 @@ def _native():
     kinds = {"serve": (2, serve), "launch": (4, launch)}
     made = {name: ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * n)(at) for name, (n, at) in kinds.items()}
     return made | {"wait": wait}
+
+
+def launch_address() -> int:
+    """The C function ``launch(boxes, workers, work, job)`` (see `run_team`)."""
+    import ctypes
+
+    return ctypes.cast(_native()["launch"], ctypes.c_void_p).value or 0
 
 
 def wait_address() -> int:
@@ -171,12 +180,16 @@ def run_team(work: int, job: int, threads: int) -> None:
     ``work(job, 0)`` must return when every task of the job is done, and do all of them if nobody else comes; the
     others take tasks until none is left. All have returned when `run_team` does.
     """
-    pool = _pool
     launch = _native()["launch"]
+    with_team(threads, lambda boxes, workers: launch(boxes, workers, work, job))
+
+
+def with_team(threads: int, body: Callable[[int, int], Any]) -> Any:
+    """``body(boxes, workers)`` with up to `threads` - 1 workers for `launch`; with none where another call has them."""
+    pool = _pool
     if threads <= 1 or not pool.lock.acquire(blocking=False):
-        launch(0, 0, work, job)
-        return
+        return body(0, 0)
     try:
-        launch(address_of(pool.boxes), pool.ready(threads - 1), work, job)
+        return body(address_of(pool.boxes), pool.ready(threads - 1))
     finally:
         pool.lock.release()

@@ -17,7 +17,7 @@ from .loop import call_values, compiled, direct_gradients, functions, packing_of
 from .memory import Buffer, address_of, take, zeros
 from .pool import available_threads
 
-__all__ = ["LoopTape", "forward_call", "forward_sequences", "loop_backward", "loop_forward", "prepare"]
+__all__ = ["LoopTape", "forward_call", "forward_sequences", "loop_backward", "loop_forward", "prepare", "threads_for"]
 
 _FORWARD_BYTES = 2**17  # work of a chunk and thread that stays in a second-level cache
 _BACKWARD_ROWS = 512  # most rows over which one weight-gradient product sums
@@ -62,7 +62,8 @@ def prepare(layer: Stepped, which: str, params: Mapping[str, np.ndarray], sizes,
     return Prepared(code, packing(params, call_values(layer.step, params, sizes, dtype)), packing)
 
 
-def _threads(layer: Stepped, sizes, layout: Layout, factor: float) -> int:
+def threads_for(layer: Stepped, sizes, layout: Layout, factor: float = 1.0) -> int:
+    """Threads that a call of a loop is worth; `factor`: its products, in those of a forward pass."""
     allowed = available_threads()
     if allowed == 1 or layout.batch < 2:
         return 1
@@ -103,7 +104,7 @@ def loop_forward(
     tape : LoopTape or None
     """
     plan, dtype, step = prepared.code.plan, np.dtype(prepared.code.dtype), layer.step
-    threads = _threads(layer, sizes, layout, 1.0)
+    threads = threads_for(layer, sizes, layout)
     call, kept, arrays = forward_call(layer, sizes, prepared, layout, state, threads, sources)
     if training:
         kept["saved"] = take(layout.rows * call.packing.saved_width)
@@ -238,7 +239,7 @@ def _reverse(tape: LoopTape, prepared: Prepared, adjoints, dfinal, dxs, grads, s
     widths = {s: packing.row_bytes(step.dims[s]) for s in step.states}
     carries = {f"adj.{s}": 2 * layout.batch * width for s, width in widths.items()}
     rows = _backward_rows(packing.work_width, tape.nbytes)
-    call = Call(prepared, layout, rows, _threads(layer, sizes, layout, 2.0), carries, tape.sources)
+    call = Call(prepared, layout, rows, threads_for(layer, sizes, layout, 2.0), carries, tape.sources)
     for name, buffer in tape.buffers.items():
         call.addresses[name] = buffer.address
     for name in step.inputs:

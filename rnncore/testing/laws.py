@@ -232,7 +232,7 @@ def check_bind(net: Network, *, dtype: str = "float64") -> None:
 
 
 def check_stream(net: Network, *, dtype: str = "float64") -> None:
-    """One step at a time gives what the whole sequence gives."""
+    """One step at a time gives what the whole sequence gives, and the bits of calls of one step."""
     if reads_backward(net.block):
         return
     e = example(net, dtype=dtype, batch=2)
@@ -242,6 +242,10 @@ def check_stream(net: Network, *, dtype: str = "float64") -> None:
     close("stream", ys[-1] if net.mode == "many-to-one" else np.stack(ys, 1), want, BOUNDS[dtype][0])
     for path, value in (stream.state or {}).items():
         close(f"state {path} of the stream", value, final[path], BOUNDS[dtype][0])
+    state = e.state
+    for t in range(3):
+        y, state = net(e.params, _like(net, e.x, lambda v, t=t: v[:, t : t + 1]), state=state)
+        same_bits(f"step {t} of the stream", ys[t], y if net.mode == "many-to-one" else y[:, 0])
 
 
 def check_json(net: Network) -> None:

@@ -1,0 +1,271 @@
+"""Networks one step at a time from Python."""
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+import stress
+
+import rnncore as rn
+from rnncore.combine import join, topology
+from rnncore.errors import InputError
+from rnncore.lang import cell, tanh
+from rnncore.testing import example, same_bits
+
+rng = np.random.default_rng(0)
+x = rng.standard_normal((2, 6, 3))
+net = rn.Network(stress.stacked(stress.memory(5), stress.gated(4)), inputs=3, outputs=2, initial_state="learned")
+params = net.init(seed=1, dtype="float64")
+params["0.h0"][:] = 0.3
+
+
+@cell
+def swing(w, h):
+    """A recurrence without inputs."""
+    return tanh(w.h(h))
+
+
+@topology
+def beside(first, second, *, merge="concat"):
+    """Two layers that read the same."""
+    return join(merge, first=first, second=second)
+
+
+NETWORKS = {
+    "plain": rn.Network(stress.memory(5), inputs=3),
+    "deep": net,
+    "residual": rn.Network(stress.stacked(*[stress.gated(4)] * 3, residual=True), inputs=3, outputs=2),
+    "end": rn.Network(stress.stacked(stress.memory(5), stress.gated(4)), inputs=3, mode="many-to-one", outputs=3),
+    "separate": rn.Network(stress.lstmp(6), inputs=3, mode="many-to-one"),
+    "own readout": rn.Network(rn.topologies.jordan(stress.gated(5), outputs=3, activation="tanh"), inputs=3),
+    "edges": rn.Network(rn.topologies.feedback(stress.gated(5), stress.simple(4), edges=((1, 0),)), inputs=3),
+    "tokens": rn.Network(stress.stacked(stress.gated(4), stress.memory(3)), inputs=rn.Tokens(5), outputs=5),
+    "named": rn.Network(stress.elapsed(4), inputs={"x": 3, "dt": 1}),
+    "named, deep": rn.Network(stress.stacked(stress.elapsed(4), stress.elapsed(3)), inputs={"x": 3, "dt": 1}),
+    "merged": rn.Network(
+        stress.stacked(beside(stress.gated(4), stress.memory(4), merge="mean"), stress.gated(3)), inputs=3
+    ),
+    "added": rn.Network(beside(stress.gated(4), stress.memory(4), merge="sum"), inputs=3, mode="many-to-one"),
+    "beside": rn.Network(beside(stress.gated(4), beside(stress.memory(3), stress.gated(2))), inputs=3, outputs=2),
+}  # fmt: skip
+
+
+def at(x, t):
+    """What the steps of a sequence are at one of them."""
+    return {name: v[:, t] for name, v in x.items()} if isinstance(x, dict) else x[:, t]
+
+
+@pytest.mark.parametrize("dtype, batch", [("float64", 1), ("float32", 3), ("float32", 17)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_has_the_bits_of_a_call_of_one_step(name, dtype, batch):
+    it = NETWORKS[name]
+    e = example(it, batch=batch, time=5, dtype=dtype)
+    stream, state = it.stream(e.params, batch=batch, state=e.state), e.state
+    for t in range(5):
+        if t == 3:  # in between, from a part of a state; the rest is what sequences start from
+            path = next(iter(e.state))
+            state = {path: e.state[path]}
+            stream.reset(state)
+        one = at(e.x, slice(t, t + 1))
+        y, state = it(e.params, one, state=state)
+        same_bits(f"y at step {t}", stream.step(at(e.x, t)), y if it.mode == "many-to-one" else y[:, 0])
+        same_bits("state", stream.state, state)
+
+
+def test_what_is_no_array_of_the_dtype_is_taken_as_a_call_takes_it():
+    for dtype in ("float32", "float64"):
+        stream, p = net.stream(params.astype(dtype), batch=2), params.astype(dtype)
+        given = [x[:, 0], x[:, 0].astype("float32"), x[:, 0].tolist(), np.asfortranarray(x[:, 0]), x[:, 0] > 0,
+                 np.array([[1, 2, 3], [4, 5, 6]], np.int8), x[:, 0, ::-1], x[:, 0].astype(">f8")]  # fmt: skip
+        for value in given:
+            stream.reset()
+            np.testing.assert_array_equal(stream.step(value), net(p, np.asarray(value)[:, None])[0][:, 0])
+
+
+def test_numbers_too_large_for_the_dtype_are_infinite_without_a_warning():
+    it, large = NETWORKS["plain"], np.full((1, 3), 1e300)
+    p = it.init()
+    np.testing.assert_array_equal(it.stream(p).step(large), it(p, large[:, None])[0][:, 0])
+
+
+def test_without_inputs():
+    free = rn.Network(swing(4), inputs=None, initial_state="learned")
+    p = free.init(seed=1)
+    p["h0"][:] = 0.4
+    stream, want = free.stream(p), free(p, steps=3)[0]
+    for t in range(3):
+        np.testing.assert_array_equal(stream.step(), want[:, t])
+    with pytest.raises(InputError, match="has no inputs, so x must be None"):
+        stream.step(x[:1, 0])
+
+
+def test_a_batch_that_threads_share_has_the_same_bits(monkeypatch):
+    large = rn.Network(stress.memory(64), inputs=32, outputs=8)
+    e = example(large, batch=64, time=3, dtype="float32")
+    got = []
+    for threads in ("1", "2", "3"):
+        monkeypatch.setenv("RNNCORE_NUM_THREADS", threads)
+        stream = large.stream(e.params, batch=64)
+        got.append([stream.step(e.x[:, t]) for t in range(3)])
+    same_bits("two threads", got[1], got[0])
+    same_bits("three threads", got[2], got[0])
+    np.testing.assert_allclose(np.stack(got[0], 1), large(e.params, e.x)[0], atol=1e-6)
+
+
+def test_an_output_is_the_callers_own():
+    stream = net.stream(params, batch=2)
+    first = stream.step(x[:, 0])
+    kept = first.copy()
+    stream.step(x[:, 1])
+    np.testing.assert_array_equal(first, kept)
+    first[:] = np.nan
+    assert np.isfinite(stream.step(x[:, 2])).all()
+
+
+def test_threads_take_turns_at_one_stream():
+    it = NETWORKS["deep"]
+    stream, one = it.stream(params, batch=2), x[:, 0]
+    want = set()
+    for _ in range(200):
+        want.add(stream.step(one).tobytes())
+    stream.reset()
+    got, lock = [], threading.Lock()
+
+    def run():
+        mine = [stream.step(one).tobytes() for _ in range(50)]
+        with lock:
+            got.extend(mine)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(got) == want  # every state was gone through once, whoever did
+
+
+def test_streams_of_one_network_do_not_meet():
+    one, other = net.stream(params, batch=2), net.stream(params, batch=2)
+    first = one.step(x[:, 0])
+    other.step(x[:, 1])
+    one.reset()
+    np.testing.assert_array_equal(one.step(x[:, 0]), first)
+
+
+def test_a_wrong_step_changes_nothing():
+    by_token = NETWORKS["tokens"]
+    stream = by_token.stream(by_token.init())
+    stream.step(np.array([1]))
+    before = stream.state
+    for wrong in (np.array([5]), np.array([-1]), [7], np.array([2**63], np.uint64)):
+        with pytest.raises(InputError, match=r"tokens must lie in 0..4, got"):
+            stream.step(wrong)
+    for wrong in (np.array([1.0]), np.array([1, 2])):
+        with pytest.raises(InputError):
+            stream.step(wrong)
+    same_bits("state", stream.state, before)
+
+
+def test_several_inputs_by_name_are_checked():
+    it = NETWORKS["named"]
+    stream, good = it.stream(it.init(), batch=2), {"x": x[:, 0], "dt": np.ones((2, 1))}
+    stream.step(good)
+    for wrong, words in (
+        ({"x": x[:, 0]}, "input 'dt' is missing"), ({**good, "z": x[:, 0]}, "input 'z' is unknown"),
+        ({**good, "dt": np.ones((2, 2))}, "input 'dt' must have shape"), (x[:, 0], "several inputs"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            stream.step(wrong)
+
+
+def test_a_stream_that_is_gone_leaves_nothing():
+    stream = net.stream(params, batch=2)
+    stream.step(x[:, 0])
+    gone = weakref.ref(stream._steps.run)
+    del stream
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_stream_gives_the_whole_step_by_step(dtype):
+    p = params.astype(dtype)
+    want, final = net(p, x)
+    stream = net.stream(p, batch=2)
+    for t in range(6):
+        y = stream.step(x[:, t])
+        assert y.shape == (2, 2) and y.dtype == dtype
+        np.testing.assert_allclose(y, want[:, t], rtol=1e-5 if dtype == "float32" else 1e-12)
+    for path, value in stream.state.items():
+        np.testing.assert_allclose(value, final[path], rtol=1e-5 if dtype == "float32" else 1e-12)
+
+
+def test_a_stream_starts_again_and_from_a_given_state():
+    stream = net.stream(params, batch=2)
+    assert stream.state is None
+    first = stream.step(x[:, 0])
+    second = stream.step(x[:, 1])
+    middle = stream.state
+    stream.reset()
+    np.testing.assert_array_equal(stream.step(x[:, 0]), first)
+    stream.reset(middle)
+    assert not np.array_equal(stream.step(x[:, 1]), second)
+    again = net.stream(params, batch=2, state=middle)
+    np.testing.assert_array_equal(again.step(x[:, 2]), net(params, x[:, 2:3], state=middle)[0][:, 0])
+
+
+def test_the_state_that_a_stream_shows_is_a_copy():
+    stream = net.stream(params, batch=2)
+    stream.step(x[:, 0])
+    stream.state["1.h"][:] = np.nan
+    assert np.isfinite(stream.step(x[:, 1])).all()
+
+
+def test_a_stream_of_one_sequence_and_of_tokens():
+    assert net.stream(params).step(x[:1, 0]).shape == (1, 2)
+    by_token = rn.Network(stress.gated(4), inputs=rn.Tokens(5))
+    p, tokens = by_token.init(), np.array([[1, 4, 0]])
+    stream = by_token.stream(p)
+    for t in range(3):
+        np.testing.assert_allclose(stream.step(tokens[:, t]), by_token(p, tokens)[0][:, t], rtol=1e-5)
+
+
+def test_a_stream_of_several_inputs():
+    named = rn.Network(stress.elapsed(4), inputs={"x": 3, "dt": 1})
+    p, dt = named.init(), np.ones((2, 6, 1))
+    stream = named.stream(p, batch=2)
+    for t in range(6):
+        y = stream.step({"x": x[:, t], "dt": dt[:, t]})
+    np.testing.assert_allclose(y, named(p, {"x": x, "dt": dt})[0][:, -1], rtol=1e-5)
+    with pytest.raises(InputError, match=r"needs 2 sequences, got shape \(1, 1\)"):
+        stream.step({"x": x[:, 0], "dt": dt[:1, 0]})
+
+
+@pytest.mark.parametrize("step, words", [
+    (x[:1, 0], r"a step of this stream needs 2 sequences, got shape \(1, 3\)"), (1.0, r"got shape \(\)"),
+    (x[:, 0, :2], "input 'x' must have shape"),
+])  # fmt: skip
+def test_wrong_steps(step, words):
+    stream = net.stream(params, batch=2)
+    with pytest.raises(InputError, match=words):
+        stream.step(step)
+    stream.step(x[:, 0])
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1.5, True])
+def test_a_batch_must_be_a_positive_integer(batch):
+    with pytest.raises(InputError, match="batch must be a positive integer"):
+        net.stream(params, batch=batch)
+
+
+def test_what_reads_backward_cannot_stream():
+    both = rn.Network(stress.stacked(stress.gated(4), stress.both_ways(stress.gated(4))), inputs=3)
+    with pytest.raises(InputError, match="reads backward in time cannot stream"):
+        both.stream(both.init())
+
+
+def test_a_wrong_state_for_a_stream():
+    with pytest.raises(InputError, match=r"state '1.h' must have shape \(2, 4\), got \(1, 4\)"):
+        net.stream(params, batch=2, state={"1.h": np.zeros((1, 4))})
