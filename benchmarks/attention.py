@@ -14,19 +14,55 @@ from typing import Any
 
 import numpy as np
 
-from .common import arguments, in_turns, table, verdict
+from .common import arguments, in_turns, needs, table, verdict
 
 BATCH, SOURCE, TARGET, UNITS, KINDS = 32, 50, 50, 128, 64
 BARS = {"torch": 5.0, "jax": 1.5}
 
 
-def problem():
+class Decoder:
+    """A training step by scorer."""
+
+    params = ["bahdanau", "concat", "dot", "general", "location"]
+    param_names = ["scorer"]
+    version = "1"
+
+    def setup(self, scorer):
+        self.step = ours(*problem(scorer))
+        self.step()
+
+    def time_step(self, scorer):
+        self.step()
+
+
+class Against:
+    """How many times faster than PyTorch's loop and JAX's scan, called in turns."""
+
+    version = "1"
+    timeout = 300
+
+    def setup(self):
+        needs("jax", "torch")
+
+    def track_torch_loop(self):
+        return self.ratio(torch_step)
+
+    def track_jax_scan(self):
+        return self.ratio(jax_step)
+
+    def ratio(self, peer):
+        net, params, x, target = problem()
+        seconds = in_turns({"ours": ours(net, params, x, target), "theirs": peer(params, x, target)}, 5)
+        return seconds["theirs"] / seconds["ours"]
+
+
+def problem(scorer: str = "bahdanau"):
     """The network, its parameters, sources and targets."""
     import rnncore as rn
 
     encoder = rn.topologies.bidirectional(rn.cells.gru(UNITS // 2, reset="after"))
     decoder = rn.cells.gru(UNITS, reset="after")
-    layer = rn.topologies.encoder_decoder(encoder, decoder, outputs=KINDS, scorer=rn.scorers.bahdanau)
+    layer = rn.topologies.encoder_decoder(encoder, decoder, outputs=KINDS, scorer=rn.scorers[scorer])
     net = rn.Network(layer, inputs=rn.Tokens(KINDS))
     rng = np.random.default_rng(0)
     x, target = rng.integers(0, KINDS, (BATCH, SOURCE)), rng.integers(0, KINDS, (BATCH, TARGET))

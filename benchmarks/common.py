@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 __all__ = [
     "CELLS", "REST", "SHAPES", "Case", "arguments", "case", "geomean", "in_turns", "into_page", "multiply_adds",
-    "named", "table", "verdict",
+    "named", "needs", "table", "TURN", "verdict",
 ]  # fmt: skip
 
 CELLS = ["vanilla", "gru", "lstm"]
@@ -60,6 +61,13 @@ def multiply_adds(one: Case) -> int:
     return total
 
 
+def needs(*packages: str) -> None:
+    """Have asv skip a benchmark, and say so, where a package is missing."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise NotImplementedError(f"needs {', '.join(missing)}")
+
+
 def geomean(ratios: Sequence[float]) -> float:
     return float(np.exp(np.mean(np.log(ratios))))
 
@@ -69,6 +77,7 @@ def named(shape: tuple[int, int, int, int]) -> str:
     return " ".join(f"{letter}{n}" for letter, n in zip("BTIH", shape, strict=True))
 
 
+TURN = 0.01  # seconds of a turn at least: short calls are repeated for so long
 REST = 0.03  # seconds after which OpenMP's threads have stopped spinning (9 ms where it was measured)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import Case, arguments, case, geomean, in_turns, into_page, multiply_adds, named, table, verdict
+from .common import TURN, Case, arguments, case, geomean, in_turns, into_page, multiply_adds, named, table, verdict
 from .machine import Peak, described
 
 SHAPES = [
@@ -38,7 +38,7 @@ CELLS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 WHAT = {"infer": 1, "train": 3}  # products of a training step, in those of a prediction
 WHOLE, BLOCK, ROW, AT_PEAK = 1.5, 1.1, 0.97, 0.95
-TURN = 0.01  # seconds: short calls are repeated for so long
+PEERS = ("torch", "onnx", "jax")
 AGREE = {"float32": 1e-3, "float64": 1e-9}
 
 
@@ -53,6 +53,11 @@ def ours(one: Case) -> dict[str, Callable[[], Any]]:
         return dx
 
     return {"infer": lambda: bound(one.x)[0], "train": train}
+
+
+def shape_of(name: str) -> tuple[int, int, int, int]:
+    """The shape of that name."""
+    return next(shape for shape in SHAPES if named(shape) == name)
 
 
 def prepared(cell: str, shape: tuple, what: list[str], peers: list[str], threads: int, dtype: str):
@@ -144,7 +149,7 @@ def as_markdown(head, lines) -> str:
 def parsed() -> argparse.Namespace:
     """The options, their lists made lists."""
     every = ",".join(map(named, SHAPES))
-    given = {"cells": ",".join(CELLS), "shapes": every, "what": ",".join(WHAT), "peers": "torch,onnx,jax"}
+    given = {"cells": ",".join(CELLS), "shapes": every, "what": ",".join(WHAT), "peers": ",".join(PEERS)}
     options = arguments("Speed against the fastest peer and the machine.", rounds=9, **given, dtype="float32",
                         json="", markdown="")  # fmt: skip
     for name, known in {"cells": CELLS, "shapes": list(map(named, SHAPES)), "what": WHAT}.items():

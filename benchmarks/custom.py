@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .common import Case, arguments, case, geomean, in_turns, multiply_adds, named, table, verdict
-from .compare import TURN, WHAT, ours
+from .common import TURN, Case, arguments, case, geomean, in_turns, multiply_adds, named, table, verdict
+from .compare import WHAT, ours
 from .machine import Peak, described
 
 SHAPES = [(1, 100, 32, 32), (32, 100, 16, 32), (32, 100, 128, 128), (32, 50, 256, 256)]

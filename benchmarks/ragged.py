@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .common import Case, arguments, case, in_turns, named, table, verdict
-from .compare import TURN, WHAT
+from .common import TURN, Case, arguments, case, in_turns, named, table, verdict
+from .compare import WHAT
 from .machine import described
 
 SHAPE = (64, 100, 128, 128)
