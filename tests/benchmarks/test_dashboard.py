@@ -1,0 +1,92 @@
+"""asv's dashboard over a small history: published from results as they are on disk, and looked at in a browser."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.dashboard import browser, publish, screenshot, served, whole
+
+pytest.importorskip("asv")
+ROOT = Path(__file__).parents[2]
+VALUES = [3.0, 2.0, 2.5, 1.0]
+BENCHMARK = """
+from pathlib import Path
+
+class Speed:
+    version = "1"
+    params = (["lstm", "gru"],)
+    param_names = ("cell",)
+
+    def track_ratio(self, cell):
+        return float(Path({value!r}).read_text()) * (1 if cell == "lstm" else 2)
+"""
+
+
+def asv(folder, *arguments):
+    environment = {"HOME": str(folder), "PATH": "/usr/bin:/bin:" + str(Path(sys.executable).parent)}
+    done = subprocess.run([sys.executable, "-m", "asv", *arguments], cwd=folder, env=environment, capture_output=True,
+                          text=True, timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    """A repository with this project's settings of asv, and results of four commits of its own."""
+    folder = tmp_path_factory.mktemp("history")
+    value = folder / "value"
+    (folder / "benchmarks").mkdir()
+    (folder / "benchmarks" / "__init__.py").write_text("")
+    (folder / "benchmarks" / "speed.py").write_text(BENCHMARK.format(value=str(value)))
+    shutil.copy(ROOT / "asv.conf.json", folder)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    asv(folder, "machine", "--yes", "--machine", "small")
+    for k, number in enumerate(VALUES):
+        value.write_text(str(number))
+        (folder / "change").write_text(str(k))
+        subprocess.run(["git", "add", "change"], cwd=folder, check=True)
+        when = {"GIT_AUTHOR_DATE": f"2026-01-0{k + 1}T12:00:00", "GIT_COMMITTER_DATE": f"2026-01-0{k + 1}T12:00:00"}
+        subprocess.run(["git", *who, "commit", "-qm", f"change {k}"], cwd=folder, check=True, env=when)
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True)
+        asv(folder, "run", "--quick", "--machine", "small", "-E", f"existing:{sys.executable}",
+            "--set-commit-hash", head.stdout.strip())  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(history):
+    return publish(history)
+
+
+def test_the_dashboard_holds_every_commit_and_needs_no_network(html):
+    graphs = [p for p in html.rglob("*.json") if p.name == "speed.Speed.track_ratio.json" and "graphs" in p.parts]
+    summary = next(p for p in graphs if "summary" in p.parts)
+    assert [y for _, y in json.loads(summary.read_text())] == pytest.approx([v * 2**0.5 for v in VALUES])
+    page = (html / "index.html").read_text()
+    assert "https://" not in "".join(line for line in page.splitlines() if "<script" in line or "<link" in line)
+    for name in ("jquery.min.js", "jquery.flot.js", "bootstrap.min.css"):
+        assert f'"assets/{name}"' in page and (html / "assets" / name).exists()
+
+
+def test_a_script_that_is_not_here_is_told(tmp_path):
+    (tmp_path / "index.html").write_text('<script src="https://example.org/unknown.js"></script>')
+    with pytest.raises(SystemExit, match="has no unknown.js"):
+        whole(tmp_path)
+
+
+@pytest.mark.skipif(browser() is None, reason="needs a Chromium: apt-get install chromium, or like it")
+@pytest.mark.parametrize("page, drawn", [("", 1), ("#speed.Speed.track_ratio", 2)])
+def test_a_browser_draws_the_graphs(html, tmp_path, page, drawn):
+    from matplotlib.image import imread
+
+    with served(html) as address:
+        text = screenshot(address + page, tmp_path / "page.png")
+    assert text.count('class="flot-base"') >= 1
+    assert "speed.Speed.track_ratio" in text or "track_ratio" in text
+    pixels = imread(tmp_path / "page.png")[..., :3].reshape(-1, 3)
+    coloured = (pixels.max(1) - pixels.min(1) > 0.3).sum()
+    assert coloured > 100 * drawn, f"{coloured} coloured pixels: no line is drawn"
