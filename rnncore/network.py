@@ -366,6 +366,15 @@ class Network(Description):
             raise InputError("x and lengths are a decoder's source; this network's stream reads x_t at each step")
         return Stream(self, params, batch, state)
 
+    def stepper(self, params: Params, batch: int = 1):
+        """The step, to be called inside ``numba.njit`` functions: ``stepper.step(run, x, y)`` (see `Stepper`).
+
+        A snapshot of the parameters. Each run's state is in an array of its own, ``run = stepper.start()``.
+        """
+        from .stepper import Stepper
+
+        return Stepper(self, params, batch)
+
     def _batch(
         self, params: Params, x, lengths, state, target=None, teacher_forcing=None, seed=None, *, mask=None, reset=None,
         steps=None, target_lengths=None,

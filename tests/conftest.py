@@ -1,4 +1,4 @@
-"""Hypothesis profile, the stress cells as an importable module, and the registry put back after a test."""
+"""Hypothesis profile, what tests share as importable modules, and the registry put back after a test."""
 
 import importlib.util
 import sys
@@ -14,17 +14,18 @@ settings.register_profile("rnncore", deadline=None, suppress_health_check=[Healt
 settings.load_profile("rnncore")
 
 
-def _load_stress():
-    path = Path(__file__).with_name("stress.py")
-    spec = importlib.util.spec_from_file_location("stress", path)
+def _load(name):
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules["stress"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-if "stress" not in sys.modules:
-    _load_stress()
+for _name in ("stress", "stepwise"):
+    if _name not in sys.modules:
+        _load(_name)
 
 
 @pytest.fixture

@@ -147,7 +147,8 @@ class Program:
 class Run:
     """A program with its memory, input and output, for one thread at a time.
 
-    As long as it is kept, ``go()`` makes one step. It returns 1 where a token is out of range, before anything is written, else 0.
+    As long as it is kept, ``go()`` makes one step. It returns 1, with nothing written, where a token is out of range,
+    else 0.
     """
 
     def __init__(self, program: Program, memory: np.ndarray, x: np.ndarray | None = None, y: np.ndarray | None = None):
