@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .cpu.limits import announce
+
 __version__ = "0.1.0"
 
 # name -> module that holds it; numba, scipy and matplotlib are imported only when something needs them
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from .network import Network
     from .params import Params
     from .registry import cells, initializers, losses, optimizers, register, schedules, scorers, topologies
+
+announce()
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from .bound import Bound
 from .cpu.layout import Rows
 from .cpu.stepping import Program, Run
 from .errors import InputError
+from .forking import renewed
 from .inputs import as_array
 from .passes import Pass
 from .translation import encode
@@ -39,7 +40,7 @@ class DecoderStream:
         batch = net._batch(run.params, x, lengths, state, steps=1)
         pass_ = Pass(net, run.params, batch, False, None, run)
         writer, _, _ = encode(pass_, net.block, "", batch.arrays, Rows(batch.base, 1), net.fed)
-        self._lock, self._time, self.batch = threading.Lock(), batch.time, batch.size
+        self._lock, self._time, self.batch = renewed(threading.Lock()), batch.time, batch.size
         self._layer, self._sizes = net.loops[""]
         self._given = dict(writer.batch.state or {})
         self._fresh = True

@@ -11,6 +11,7 @@ import numpy as np
 from .compiled_loss import loss_of_rows, loss_step
 from .cpu.memory import zeros
 from .errors import InputError
+from .forking import renewed
 from .inputs import as_array, as_checkpoint
 from .lang.component import Bound, Component
 from .lang.diff import reverse, tangent
@@ -36,7 +37,7 @@ class _Traced:
     second: Program
 
 
-_lock = threading.Lock()
+_lock = renewed(threading.Lock())
 _traced: dict[Bound, _Traced] = {}
 
 

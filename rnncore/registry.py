@@ -17,6 +17,7 @@ from typing import Any
 from .discovery import checked, components_of, import_file, read_plugin, told
 from .entries import Entry, Failure, Registry, clash, frozen
 from .errors import PluginError
+from .forking import renewed
 from .hookspecs import KINDS, PROJECT
 from .lang.component import Component
 
@@ -60,7 +61,7 @@ def build(points: Iterable[EntryPoint] | None = None) -> Registry:
     return Registry(frozen(entries), frozen(topics), tuple(failures))
 
 
-_lock = threading.RLock()
+_lock = renewed(threading.RLock())
 _current: Registry | None = None
 
 

@@ -12,6 +12,7 @@ from .bound import Bound
 from .cpu.memory import address_of
 from .cpu.stepping import Run
 from .errors import InputError
+from .forking import renewed
 from .steps import Steps, check_steps
 
 __all__ = ["Stream"]
@@ -43,8 +44,8 @@ class Stream:
         if number is None:
             raise InputError(f"batch must be a positive integer, got {batch!r}")
         self.batch = number
-        self._steps = steps = Steps(Bound(net, params), number, parallel=True)
-        self._lock = threading.Lock()
+        self._steps = steps = Steps(Bound(net, params, weights), number, parallel=True)
+        self._lock = renewed(threading.Lock())
         self._memory = np.zeros(steps.size, steps.dtype)
         self._x = np.zeros((number, steps.columns), steps.x_dtype)
         self._y = np.zeros((number, steps.features), steps.dtype)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from ..forking import renewed
 from ..lang.cell import Layer
 from ..lang.dims import Dim
 from ..lang.graph import Graph, Node, fail, pinned_origin
@@ -77,7 +78,7 @@ class Wired:
         return f"{self.name}({', '.join([*map(repr, self.layers), *options])})"
 
 
-_lock = threading.Lock()
+_lock = renewed(threading.Lock())
 _found: dict[tuple, tuple[Step, tuple, str | None]] = {}
 
 

@@ -14,7 +14,7 @@ from .emit import TURN
 from .layout import Layout, Rows, Sources
 from .loop import Compiled, LoopWeights, Packing, functions
 from .memory import address_of, take
-from .pool import run_team
+from .pool import room_address, run_team
 
 __all__ = ["Prepared", "Call", "slices_of"]
 
@@ -70,7 +70,7 @@ class Call:
         if any(node.op in ROWWISE for node in self.code.plan.nests):
             self.addresses |= {f"fn.{name}": address for name, address in rowwise(self.code.dtype).items()}
         self.addresses |= prepared.weights.addresses
-        self.addresses["starts"] = address_of(starts)
+        self.addresses |= {"starts": address_of(starts), "room": room_address()}
         self.addresses |= layout.addresses
         self.inputs_as(table["gemm"], table["outer"])
         wanted = {"tasks": TURN * max(len(starts) - 1, 1), **carried}

@@ -9,7 +9,7 @@ import numpy as np
 from .loop import functions, native
 from .machine import host
 from .memory import address_of, empty
-from .pool import available_threads, run_team
+from .pool import available_threads, room_address, run_team
 
 __all__ = ["affine", "affine_backward", "packed_map"]
 
@@ -47,7 +47,7 @@ def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: i
     slices = 1 if threads == 1 else _SLICES * threads
     turn, code = np.zeros(2, np.int64), functions(dtype)
     a, i, p, c, o, t = (address_of(v) for v in (rows, index, packed, out, origin, turn))
-    ends = (t, slices, code["gemm"], code["wait"])
+    ends = (t, slices, code["gemm"], code["wait"], room_address())
     job = np.array([a, rows.strides[0], i, p, c, n * out.itemsize, o, len(rows), n, k, *ends], np.int64)
     run_team(code["team"], address_of(job), threads)
     return out

@@ -45,7 +45,7 @@ def library_text(dtype: str, machine: Machine) -> str:
 
 _HEAD = '''\
 from numba import cfunc
-from rnncore.cpu.atomics import fetch_add
+from rnncore.cpu.atomics import fetch_add, load_acquire
 from rnncore.cpu.laneops import OPS
 from rnncore.cpu.lanes import call, lanes, load_int
 from rnncore.cpu.lower import addresses, lowered
@@ -211,7 +211,7 @@ def team(job, part):
     a, lda, rows, packed = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
     c, ldc, start, m = load_int(job + 32), load_int(job + 40), load_int(job + 48), load_int(job + 56)
     n, k, turn, slices = load_int(job + 64), load_int(job + 72), load_int(job + 80), load_int(job + 88)
-    gemm, wait = load_int(job + 96), load_int(job + 104)
+    gemm, wait, room = load_int(job + 96), load_int(job + 104), load_int(job + 112)
     task = fetch_add(turn, 1)
     while task < slices:
         first, last = task * m // slices, (task + 1) * m // slices
@@ -230,3 +230,5 @@ write_addresses = addresses(gemm, lookup, outer, scatter, colsum, pack, team)
 def functions(to):
     write_addresses(to)
 '''
+        if load_acquire(room) < part:
+            return

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..forking import renewed
 from ..lang.dims import POSITION
 from ..lang.graph import Node, pinned_origin
 from ..lang.trace import Step
@@ -99,7 +100,7 @@ def _dim(step: Step, name: str):
 
 
 _compiled: dict[tuple, Compiled] = {}
-_lock = threading.Lock()
+_lock = renewed(threading.Lock())
 
 
 def compiled(step: Step, which: str, dtype: str) -> Compiled:

@@ -1,12 +1,11 @@
-"""What the host is: the registers that kernels are written for, the processors that threads may use."""
+"""What the host is: the registers that kernels are written for, the processor that a thread runs on."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Machine", "host", "processor", "processors_allowed", "threads_allowed"]
+__all__ = ["Machine", "host", "processor"]
 
 
 @dataclass(frozen=True)
@@ -34,27 +33,6 @@ def host() -> Machine:
     if features.get("avx"):
         return Machine(32, 16, name)
     return Machine(16, 32 if arm else 16, name)
-
-
-def threads_allowed() -> int:
-    """Threads a call may use: ``RNNCORE_NUM_THREADS``, else the processors given to this process."""
-    asked = os.environ.get("RNNCORE_NUM_THREADS")
-    if asked:
-        from ..errors import InputError
-
-        if not asked.isdigit() or int(asked) < 1:
-            raise InputError(f"RNNCORE_NUM_THREADS must be a positive integer, got {asked!r}")
-        return int(asked)
-    allowed = processors_allowed()
-    return (os.cpu_count() or 1) if allowed is None else len(allowed)
-
-
-def processors_allowed() -> frozenset[int] | None:
-    """Processors given to this thread; None where the system does not tell."""
-    try:
-        return frozenset(os.sched_getaffinity(0))
-    except AttributeError:
-        return None
 
 
 def processor() -> int | None:

@@ -1,9 +1,10 @@
-"""Threads for one call. One call at a time has them; another one runs alone in its own thread.
+"""Threads for one call. One call at a time has them; another one runs alone, and takes one of them away.
 
 The work of a call is cut into more tasks than there are threads, and a thread takes the next one when it is
 ready. So a thread that shares its core with other programs takes fewer, one that comes when all is done takes
-none, and nobody waits for a thread that has not begun. Workers live in compiled code, asleep on a pipe: they
-never ask for the interpreter's lock. After a fork the child starts threads of its own.
+none, and nobody waits for a thread that has not begun. Callers and workers together are never more than a call
+may use: when another call comes, a worker leaves after the task that it is at. Workers live in compiled code, asleep
+on a pipe: they never ask for the interpreter's lock. After a fork the child starts threads of its own.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from .machine import processor, processors_allowed, threads_allowed
+from .limits import processors_allowed, threads_allowed
+from .machine import processor
 from .memory import address_of
 from .store import exported, load_module
 
-__all__ = ["available_threads", "launch_address", "run_team", "wait_address", "with_team"]
+__all__ = ["available_threads", "launch_address", "room_address", "run_team", "wait_address", "with_team"]
 
 _WORKERS = 64  # places for workers, where there are no more processors
 _BOX = 16  # int64 of a worker's box: state, function, job, its number, the end of the pipe that wakes it
+_room = np.zeros(1, np.int64)  # workers that may go on
 
 _TEXT = """\
 from numba import cfunc
@@ -104,6 +107,11 @@ def wait_address() -> int:
     return _native()["wait"]
 
 
+def room_address() -> int:
+    """Where the number of workers stands that may go on, an int64: one whose part is beyond leaves after its task."""
+    return address_of(_room)
+
+
 class _Worker:
     def __init__(self, number: int, box: np.ndarray):
         self.kept_from: tuple[int, frozenset[int]] | None = None
@@ -136,9 +144,33 @@ class _Worker:
 
 class _Pool:
     def __init__(self):
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal may come while it is held, and its handler make a call
+        self.callers = 0
+        self.total = 0  # threads that the call which has the workers may use; 0 where none has them
         self.workers: list[_Worker] = []
         self.boxes = np.zeros((max(os.cpu_count() or 1, _WORKERS), _BOX), np.int64)
+
+    def enter(self, threads: int) -> int:
+        """Count a call in; returns how many workers it may have."""
+        with self.lock:
+            self.callers += 1
+            wanted = 0
+            if threads > 1 and not self.total:
+                total = threads_allowed()
+                wanted = min(threads - 1, max(total - self.callers, 0))
+                self.total = total if wanted else 0
+            self._make_room()
+            return wanted
+
+    def leave(self, workers: int) -> None:
+        """Count a call out that had so many workers."""
+        with self.lock:
+            self.callers -= 1
+            self.total = 0 if workers else self.total
+            self._make_room()
+
+    def _make_room(self) -> None:
+        _room[0] = max(self.total - self.callers, 0)
 
     def ready(self, n: int) -> int:
         """Have up to `n` workers, off the caller's processor; returns how many there are."""
@@ -163,6 +195,7 @@ def _renew() -> None:
     for worker in _pool.workers:
         worker.close()
     _pool = _Pool()
+    _room[0] = 0
 
 
 if hasattr(os, "register_at_fork"):
@@ -187,9 +220,8 @@ def run_team(work: int, job: int, threads: int) -> None:
 def with_team(threads: int, body: Callable[[int, int], Any]) -> Any:
     """``body(boxes, workers)`` with up to `threads` - 1 workers for `launch`; with none where another call has them."""
     pool = _pool
-    if threads <= 1 or not pool.lock.acquire(blocking=False):
-        return body(0, 0)
+    workers = pool.enter(threads)
     try:
-        return body(address_of(pool.boxes), pool.ready(threads - 1))
+        return body(address_of(pool.boxes), pool.ready(workers)) if workers else body(0, 0)
     finally:
-        pool.lock.release()
+        pool.leave(workers)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ..arguments import whole
 from ..errors import InputError, LanguageError
+from ..forking import renewed
 from .component import Component
 from .dims import UNITS
 from .trace import Step, signature_of, trace
@@ -202,7 +203,7 @@ def _check_units(layer: Layer, step: Step, first: str, sizes: Mapping[Any, int])
         )
 
 
-_lock = threading.Lock()
+_lock = renewed(threading.Lock())
 _steps: dict[tuple, Step] = {}
 
 

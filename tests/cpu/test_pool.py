@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from numba import cfunc, types
 
+import rnncore as rn
+from rnncore.cpu import pool
 from rnncore.cpu.atomics import fetch_add, load_acquire
 from rnncore.cpu.lanes import call, load_int, store_int
 from rnncore.cpu.memory import address_of
@@ -72,8 +74,6 @@ def test_callers_in_several_threads_do_not_meet():
 
 
 def test_a_worker_that_never_comes_is_not_waited_for(monkeypatch):
-    from rnncore.cpu import pool
-
     asleep = pool._Pool()
     monkeypatch.setattr(pool, "_pool", asleep)
     marked(2)
@@ -90,6 +90,66 @@ def test_a_worker_that_never_comes_is_not_waited_for(monkeypatch):
             break
     os.close(end)
     os.close(null)
+
+
+@pytest.fixture
+def two(monkeypatch):
+    """Two threads a call, and workers of the test's own."""
+    monkeypatch.setenv("RNNCORE_NUM_THREADS", "2")
+    monkeypatch.setattr(pool, "_pool", pool._Pool())
+
+
+def test_callers_and_workers_are_no_more_than_the_threads_of_a_call(two):
+    assert pool.with_team(2, lambda boxes, workers: workers) == 1
+    inside = pool.with_team(1, lambda *_: pool.with_team(2, lambda boxes, workers: (boxes, workers)))
+    assert inside == (0, 0)  # two callers are two threads at work
+    assert pool.with_team(2, lambda boxes, workers: workers) == 1
+
+
+def test_a_failure_is_counted_out(two):
+    def fails(boxes, workers):
+        raise KeyError
+
+    for threads in (1, 2):
+        with pytest.raises(KeyError):
+            pool.with_team(threads, fails)
+    assert pool.with_team(2, lambda boxes, workers: workers) == 1
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="no clock of another thread here")
+@pytest.mark.parametrize("way", ["infer", "train"])
+def test_workers_leave_after_their_task_when_another_call_comes(way, two, monkeypatch):
+    net = rn.Network(rn.cells.gru(64), inputs=64)
+    params, x = net.init(seed=0), np.zeros((48, 2000, 64), "float32")
+
+    def call():
+        if way == "infer":
+            net(params, x)
+        else:
+            _, _, tape = net.forward(params, x)
+            net.backward(params, tape, x)
+
+    call()
+    (worker,) = pool._pool.workers
+    clock = time.pthread_getcpuclockid(worker.thread.ident)
+
+    def share(others):
+        """The worker's part of the time that a call takes, `others` beside it from its beginning on."""
+        thread, begun = threading.Thread(target=call), time.clock_gettime(clock)
+        thread.start()
+        while pool._room[0] == 0 and thread.is_alive():
+            time.sleep(0.0005)
+
+        def wait(*_):
+            before = time.monotonic()
+            thread.join()
+            return (time.clock_gettime(clock) - begun) / (time.monotonic() - before)
+
+        return pool.with_team(1, wait) if others else wait()
+
+    alone = len(os.sched_getaffinity(0)) == 1
+    assert alone or any(share(False) > 0.5 for _ in range(10))
+    assert any(share(True) < 0.4 for _ in range(5))  # other programs may take a processor for a while
 
 
 FORKED = """

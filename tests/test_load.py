@@ -1,0 +1,168 @@
+"""Many callers at once: right results, the same bits whoever computes them, and no more threads than are allowed."""
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import dask
+import joblib
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+import rnncore as rn
+from rnncore.cpu import pool, run, store
+from rnncore.testing import example, same_bits
+
+net = rn.Network(rn.cells.gru(64), inputs=64)
+params = net.init(seed=0)
+BATCHES = [np.random.default_rng(k).standard_normal((16, 40, 64)).astype("float32") for k in range(4)]
+
+
+def answer(x):
+    """Inference and the gradient of half the sum of squares, as one array; of the parent's network where forked."""
+    y, _, tape = net.forward(params, x)
+    dx, _, grads = net.backward(params, tape, y)
+    return np.concatenate([a.ravel() for a in (net(params, x)[0], dx, grads.flat)])
+
+
+@pytest.fixture(scope="module")
+def answers():
+    return [answer(x) for x in BATCHES]
+
+
+gru, lstm = rn.cells.gru, rn.cells.lstm
+LAYERS = {
+    "a cell": gru(9),
+    "deep": rn.topologies.deep(lstm(9), lstm(9)),
+    "bidirectional": rn.topologies.bidirectional(gru(9)),
+    "translation": rn.topologies.encoder_decoder(gru(9), lstm(9), outputs=3, scorer=rn.scorers.bahdanau()),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_same_bits_for_any_number_of_threads_and_run_after_run(name, monkeypatch):
+    monkeypatch.setattr(run, "_PARALLEL_FLOPS", 0)  # small work is shared out as well
+    monkeypatch.setattr(run, "_backward_rows", lambda *_: 64)  # several chunks
+    translates = name == "translation"
+    it = rn.Network(LAYERS[name], inputs=5, outputs=None if translates else 3)
+    e = example(it, batch=37, time=23, dtype="float32")
+    given = {"lengths": e.lengths}
+    if translates:
+        given |= {"target": e.lengths[:, None] * np.arange(23) % 3, "target_lengths": e.lengths[::-1].copy()}
+    else:
+        given["state"] = e.state
+    want = None
+    for threads in ("1", "2", "3", "16", "2", "2"):
+        monkeypatch.setenv("RNNCORE_NUM_THREADS", threads)
+        y, final, tape = it.forward(e.params, e.x, **given)
+        got = it(e.params, e.x, **given), y, final, it.backward(e.params, tape, e.dy, dstate=e.dstate)
+        want = want or got
+        same_bits(f"{threads} threads", got, want)
+
+
+def test_sixteen_threads_call_one_network(answers):
+    """Inference, training and a bound network in turns, and one stream that all of them drive."""
+    bound, stream = net.bind(params), net.stream(params, batch=16)
+    step = BATCHES[0][:, 0]
+    single, wrong, steps, start = net.stream(params, batch=16), [], [], threading.Barrier(16)
+    want = {single.step(step).tobytes() for _ in range(16 * 5)}
+
+    def caller(k):
+        start.wait()
+        for turn in range(5):
+            i = (k + turn) % len(BATCHES)
+            if not np.array_equal(answer(BATCHES[i]), answers[i]):
+                wrong.append(("call", k, turn))
+            y = bound(BATCHES[i])[0].ravel()
+            if not np.array_equal(y, answers[i][: y.size]):
+                wrong.append(("bound", k, turn))
+            steps.append(stream.step(step).tobytes())
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(caller, range(16)))
+    assert not wrong
+    assert set(steps) == want and len(want) > 60  # each state is reached once
+
+
+def test_sixteen_threads_want_one_kernel(monkeypatch):
+    """It is compiled once, and nobody sees half of it."""
+    made = []
+
+    def slow(key, text):
+        made.append(key)
+        time.sleep(0.1)
+        return text
+
+    monkeypatch.setattr(store, "_from_disk", lambda key: None)
+    monkeypatch.setattr(store, "_compile", slow)
+    monkeypatch.setattr(store, "_loaded", {})
+    with ThreadPoolExecutor(16) as threads:
+        assert list(threads.map(store.load_module, ["text"] * 16)) == ["text"] * 16
+    assert len(made) == 1
+
+
+def joblib_threads(function, items, n):
+    return joblib.Parallel(n, backend="threading")(joblib.delayed(function)(item) for item in items)
+
+
+def dask_threads(function, items, n):
+    return dask.compute(*[dask.delayed(function)(item) for item in items], scheduler="threads", num_workers=n)
+
+
+@pytest.mark.parametrize("by", [joblib_threads, dask_threads])
+def test_pools_of_threads(by, answers):
+    found = by(answer, BATCHES * 4, 4)
+    assert all(np.array_equal(a, b) for a, b in zip(found, answers * 4))
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="no clock of another thread here")
+@pytest.mark.parametrize("by", [joblib_threads, dask_threads])
+def test_as_many_callers_as_threads_leave_nothing_to_workers(by, monkeypatch):
+    monkeypatch.setenv("RNNCORE_NUM_THREADS", "2")
+    monkeypatch.setattr(pool, "_pool", pool._Pool())
+    x = np.zeros((16, 2000, 64), "float32")
+
+    def share(n):
+        """Part of the computing that workers do, where `n` threads call."""
+        begun, before = time.process_time(), at_work()
+        by(lambda _: net(params, x)[0].shape, range(8), n)
+        return (at_work() - before) / (time.process_time() - begun)
+
+    def at_work():
+        clocks = [time.pthread_getcpuclockid(worker.thread.ident) for worker in pool._pool.workers]
+        return sum(time.clock_gettime(clock) for clock in clocks)
+
+    share(1)
+    assert any(share(1) > 0.3 for _ in range(10)) or len(os.sched_getaffinity(0)) == 1
+    assert any(share(2) < 0.15 for _ in range(5))
+
+
+@pytest.mark.parametrize("inner", [None, 1, 2])
+def test_processes_of_joblib_share_the_processors_out(inner, answers, monkeypatch):
+    monkeypatch.delenv("RNNCORE_NUM_THREADS", raising=False)
+    given = joblib.cpu_count()
+
+    def work(net, params, x):
+        """The answer, the threads that a call may use, and the workers that there are then."""
+        from rnncore.cpu import pool
+
+        return net(params, x)[0], pool.available_threads(), len(pool._pool.workers)
+
+    with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=inner):
+        found = joblib.Parallel()(joblib.delayed(work)(net, params, x) for x in BATCHES)
+    for (y, threads, workers), want in zip(found, answers):
+        assert np.array_equal(y.ravel(), want[: y.size])
+        assert threads == min(given, inner or max(given // 2, 1)) and workers <= threads - 1
+
+
+def test_threadpoolctl_keeps_a_call_on_one_thread(answers, monkeypatch):
+    monkeypatch.setenv("RNNCORE_NUM_THREADS", "2")
+    had = []
+    monkeypatch.setattr(pool._Pool, "ready", lambda self, n: had.append(n) or 0)
+    with threadpool_limits(1):
+        assert np.array_equal(answer(BATCHES[0]), answers[0])
+        assert not had
+    answer(BATCHES[0])
+    assert had
