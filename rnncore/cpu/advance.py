@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from .machine import host
-from .store import load_module
+from .store import exported, load_module
 
 __all__ = ["runner"]
 
@@ -18,25 +18,24 @@ COPY, ADD, SCALE = range(3)  # what an instruction does to rows
 WORDS = 16  # int64 of an instruction
 
 _TEXT = """\
-from numba import cfunc, njit, types
+from numba import cfunc
 from rnncore.cpu.laneops import OPS
 from rnncore.cpu.lanes import call, lanes, load_int, store_int
+from rnncore.cpu.lower import addresses, lowered
 
 F, WIDE = lanes("{dtype}", {count}), lanes("float64", {count})
 load_n, store_n, load_one, store_one, load_wide = F.load_n, F.store_n, F.load_one, F.store_one, WIDE.load_one
 add, mul = OPS["add"], OPS["mul"]
 COUNT, ITEM = {count}, {item}
 call_kernel, call_launch, call_library = call(2), call(4), call(16)
-OPTIONS = dict(cache=True, error_model="numpy")
-HELPER = dict(error_model="numpy", inline="never")
 
 
-@njit(**HELPER)
+@lowered
 def place(room, at):
     return load_int(room + 8 * load_int(at)) + load_int(at + 8)
 
 
-@njit(**HELPER)
+@lowered
 def run(room, at, boxes, workers):
     table, many, job = load_int(at + 16), load_int(at + 24), room + load_int(at + 48)
     for k in range(many):
@@ -54,7 +53,7 @@ def run(room, at, boxes, workers):
         call_kernel(load_int(at + 8), (job, 0))
 
 
-@njit(**HELPER)
+@lowered
 def rows(room, at):
     source, target = place(room, at + 16), place(room, at + 40)
     columns, how = load_int(at + 72), load_int(at + 8)
@@ -70,7 +69,7 @@ def rows(room, at):
         target += load_int(at + 56)
 
 
-@njit(**HELPER)
+@lowered
 def map_rows(room, at):
     a, c, listed = place(room, at + 16), place(room, at + 40), load_int(at + 64)
     call_library(load_int(at + 8), (
@@ -78,7 +77,7 @@ def map_rows(room, at):
         load_int(at + 80), load_int(at + 88), load_int(at + 96), 0, load_int(at + 104), 0, 0))
 
 
-@njit(**HELPER)
+@lowered
 def within(room, at):
     tokens = place(room, at + 16)
     for r in range(load_int(at + 40)):
@@ -88,7 +87,7 @@ def within(room, at):
     return True
 
 
-@njit(**HELPER)
+@lowered
 def steps(program, memory, x, y, boxes, workers):
     room = (memory + load_int(program + 8) + 63) // 64 * 64
     store_int(room, 0)
@@ -110,20 +109,28 @@ def steps(program, memory, x, y, boxes, workers):
     return 0
 
 
-@cfunc(types.int64(*[types.int64] * 6), **OPTIONS)
+@lowered
 def advance(program, memory, x, y, boxes, workers):
     return steps(program, memory, x, y, boxes, workers)
 
 
-@cfunc(types.int64(types.int64), **OPTIONS)
+@lowered
 def go(r):
     return steps(load_int(r), load_int(r + 8), load_int(r + 16), load_int(r + 24), load_int(r + 32), load_int(r + 40))
 
 
-@cfunc(types.void(types.int64, types.int64, types.int64), **OPTIONS)
+@lowered
 def narrow(source, target, many):
     for k in range(many):
-        store_one(target + k * ITEM, types.{dtype}(load_wide(source + 8 * k)))
+        store_one(target + k * ITEM, load_wide(source + 8 * k))
+
+
+write_addresses = addresses(advance, go, narrow)
+
+
+@cfunc("void(int64)", error_model="numpy", fastmath={{"contract", "nsz"}})
+def functions(to):
+    write_addresses(to)
 """
 
 
@@ -141,11 +148,11 @@ def runner(dtype: str) -> SimpleNamespace:
         dtype=dtype, count=host().lanes(dtype), item=np.dtype(dtype).itemsize, add=ADD, scale=SCALE, run=RUN,
         rows=ROWS, map=MAP, words=WORDS,
     )  # fmt: skip
-    module = load_module(text)
+    advance, go, narrow = exported(load_module(text), 3)
     integer = ctypes.c_int64
     return SimpleNamespace(
-        advance=module.advance.address,
-        go=ctypes.CFUNCTYPE(integer, integer)(module.go.address),
-        held=ctypes.PYFUNCTYPE(integer, integer)(module.go.address),
-        narrow=ctypes.PYFUNCTYPE(None, integer, integer, integer)(module.narrow.address),
+        advance=advance,
+        go=ctypes.CFUNCTYPE(integer, integer)(go),
+        held=ctypes.PYFUNCTYPE(integer, integer)(go),
+        narrow=ctypes.PYFUNCTYPE(None, integer, integer, integer)(narrow),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .store import load_module
+from .store import exported, load_module
 
 __all__ = ["rowwise"]
 
@@ -12,53 +12,56 @@ __all__ = ["rowwise"]
 @lru_cache(maxsize=4)
 def rowwise(dtype: str) -> dict[str, int]:
     """Addresses of the functions by the names of their ops."""
-    module = load_module(_TEXT.format(dtype=dtype, count=1, item=4 if dtype == "float32" else 8))
-    return {"draw": module.draw.address}
+    text = _TEXT.format(dtype=dtype, count=1, item=4 if dtype == "float32" else 8)
+    (draw,) = exported(load_module(text), 1)
+    return {"draw": draw}
 
 
 _TEXT = '''\
-from math import exp, isfinite
-from numba import cfunc, njit, types
-from numpy import {dtype} as number
+from numba import cfunc
+from rnncore.cpu.laneops import OPS
 from rnncore.cpu.lanes import lanes
+from rnncore.cpu.lower import addresses, lowered
 
 F = lanes("{dtype}", {count})
-load_one, store_one = F.load_one, F.store_one
+load_one, store_one, exp = F.load_one, F.store_one, OPS["exp"]
 ITEM = {item}
-BELOW_ONE = 1 - 2.0**-53
-SIGNATURE = types.void(*[types.int64] * 16)
-OPTIONS = dict(cache=True, error_model="numpy")
-HELPER = dict(error_model="numpy", inline="never")
+BELOW_ONE, INFINITE = 1 - 2.0**-53, float("inf")
 
 
-@njit(**HELPER)
-def value(a, i):
-    return types.float64(load_one(a + i * ITEM))
+@lowered
+def value(a, i) -> float:
+    return load_one(a + i * ITEM)
 
 
-@njit(**HELPER)
-def weight(v, largest, temperature):
+@lowered
+def weight(v: float, largest: float, temperature: float) -> float:
     """What counts of a value: its share of the softmax, or, without a temperature, itself."""
     return exp((v - largest) / temperature) if temperature > 0 else 1.0
 
 
-@njit(**HELPER)
-def extremes(a, n):
+@lowered
+def finite(v: float):
+    return v - v == 0
+
+
+@lowered
+def extremes(a, n) -> (int, float, float):
     """Place of the largest value, that value, and the smallest that is finite."""
     place, largest, least = 0, value(a, 0), value(a, 0)
     for i in range(n):
         v = value(a, i)
         if v > largest or not largest == largest:
             place, largest = i, v
-        if isfinite(v) and (v < least or not isfinite(least)):
+        if finite(v) and (v < least or not finite(least)):
             least = v
     return place, largest, least
 
 
-@njit(**HELPER)
-def above(a, n, largest, temperature, low):
+@lowered
+def above(a, n, largest: float, temperature: float, low: float) -> (float, float, float):
     """Mass of the values above `low`, the smallest of them, and the largest of the others."""
-    mass, smallest, below = 0.0, largest, -float("inf")
+    mass, smallest, below = 0.0, largest, -INFINITE
     for i in range(n):
         v = value(a, i)
         if v > low:
@@ -69,8 +72,8 @@ def above(a, n, largest, temperature, low):
     return mass, smallest, below
 
 
-@njit(**HELPER)
-def cut(a, n, largest, temperature, goal, low):
+@lowered
+def cut(a, n, largest: float, temperature: float, goal: float, low: float) -> (float, int):
     """The value down to which the largest reach the mass `goal`, and how many of those equal to it are needed."""
     high = largest
     while low < high:
@@ -91,29 +94,8 @@ def cut(a, n, largest, temperature, goal, low):
     return low, max(needed, 1)
 
 
-@njit(**HELPER)
-def chosen(a, n, temperature, k, p, u):
-    place, largest, low = extremes(a, n)
-    if not temperature > 0 or not isfinite(largest):
-        return place
-    equal = n  # how many of those equal to the lowest are kept
-    if k < n:
-        low, equal = cut(a, n, largest, 0.0, k, low)
-    mass = above(a, n, largest, temperature, low)[0]
-    ties = 0
-    for i in range(n):
-        if value(a, i) == low and ties < equal:
-            ties += 1
-    mass += ties * weight(low, largest, temperature)
-    if p < 1:
-        lowest, fewest = cut(a, n, largest, temperature, p * mass, low)
-        equal = min(fewest, equal) if lowest == low else fewest
-        low = lowest
-    return nth(a, n, temperature, largest, low, equal, u)
-
-
-@njit(**HELPER)
-def nth(a, n, temperature, largest, low, equal, u):
+@lowered
+def nth(a, n, temperature: float, largest: float, low: float, equal, u: float):
     """The place where the mass of what is kept passes the share u of all of it."""
     mass = 0.0
     for again in range(2):
@@ -131,10 +113,39 @@ def nth(a, n, temperature, largest, low, equal, u):
     return last
 
 
-@cfunc(SIGNATURE, **OPTIONS)
+@lowered
+def chosen(a, n, temperature: float, k: float, p: float, u: float):
+    place, largest, low = extremes(a, n)
+    if not temperature > 0 or not finite(largest):
+        return place
+    equal = n  # how many of those equal to the lowest are kept
+    if k < n:
+        low, equal = cut(a, n, largest, 0.0, k, low)
+    mass = above(a, n, largest, temperature, low)[0]
+    ties = 0
+    for i in range(n):
+        if value(a, i) == low and ties < equal:
+            ties += 1
+    mass += ties * weight(low, largest, temperature)
+    if p < 1:
+        lowest, fewest = cut(a, n, largest, temperature, p * mass, low)
+        equal = min(fewest, equal) if lowest == low else fewest
+        low = lowest
+    return nth(a, n, temperature, largest, low, equal, u)
+
+
+@lowered
 def draw(a, how, out, n, width, u5, u6, u7, u8, u9, u10, u11, u12, u13, u14, u15):
     u = min(value(how, 3), BELOW_ONE)
     place = chosen(a, n, value(how, 0), value(how, 1), value(how, 2), u)
     for i in range(width // ITEM):
-        store_one(out + i * ITEM, number(1) if i == place else number(0))
+        store_one(out + i * ITEM, 1.0 if i == place else 0.0)
+
+
+write_addresses = addresses(draw)
+
+
+@cfunc("void(int64)", error_model="numpy", fastmath={{"contract", "nsz"}})
+def functions(to):
+    write_addresses(to)
 '''

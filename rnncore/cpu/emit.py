@@ -284,7 +284,7 @@ def _module(w: Writer) -> str:
         "",
         "",
         "@lowered",
-        "def loop(job, part):",
+        "def kernel(job, part):",
         "    p, s, k = load_int(job), load_int(job + 8), load_int(job + 16)",
     ]
     return "\n".join([*head, *["    " + line for line in w.head], *w.lines, *_ENTRY])
@@ -293,8 +293,8 @@ def _module(w: Writer) -> str:
 _ENTRY = (
     "",
     "",
-    '@cfunc("void(int64, int64)", cache=True, error_model="numpy", fastmath={"contract", "nsz"})',
-    "def kernel(job, part):",
-    "    loop(job, part)",
+    '@cfunc("void(int64, int64)", error_model="numpy", fastmath={"contract", "nsz"})',
+    "def entry(job, part):",
+    "    kernel(job, part)",
     "",
 )

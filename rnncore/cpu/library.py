@@ -226,7 +226,7 @@ def team(job, part):
 write_addresses = addresses(gemm, lookup, outer, scatter, colsum, pack, team)
 
 
-@cfunc("void(int64)", cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+@cfunc("void(int64)", error_model="numpy", fastmath={"contract", "nsz"})
 def functions(to):
     write_addresses(to)
 '''

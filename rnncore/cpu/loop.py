@@ -111,7 +111,7 @@ def compiled(step: Step, which: str, dtype: str) -> Compiled:
         with _lock:
             if key not in _compiled:
                 kernel = emit(plan_of(step, which), dtype, host().lanes(dtype))
-                _compiled[key] = Compiled(kernel, load_module(kernel.text).kernel.address, dtype)
+                _compiled[key] = Compiled(kernel, load_module(kernel.text).entry.address, dtype)
             found = _compiled[key]
     return found
 

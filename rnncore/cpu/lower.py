@@ -4,8 +4,9 @@ A kernel is a function of addresses and counts: integers, vectors of lanes, loop
 every value is known when it is first written, so nothing needs to be inferred: numba is handed one intrinsic that is
 the whole function, and only optimises, keeps and loads it. The text stays Python that numba itself could compile.
 
-What a text may hold: assignments, ``for`` over ``range``, ``while``, ``if``, ``return``; integers and their
-arithmetic and comparison, ``min``, ``max``; intrinsics of `rnncore.cpu`, and other lowered functions.
+What a text may hold: assignments, ``for`` over ``range``, ``while``, ``if``, ``return``; integers and float64
+numbers, their arithmetic and comparison, ``and``, ``or``, ``not``, ``min``, ``max``; intrinsics of `rnncore.cpu`, and
+other lowered functions.
 """
 
 from __future__ import annotations
@@ -28,30 +29,46 @@ _I64 = ir.IntType(64)
 
 
 def lowered(function: FunctionType):
-    """An intrinsic that calls `function`, a Python function of int64 arguments that returns nothing.
+    """An intrinsic that calls `function`, a Python function of numbers that returns a number, several, or nothing: 0.
 
-    The function is compiled once in each module that calls it, and not inlined into its callers.
+    Arguments and results are int64, or float64 where they are annotated with ``float``; several results are annotated
+    with a tuple. The function is compiled once in each module that calls it, and not inlined into its callers.
 
     Raises
     ------
     SyntaxError
         When it is compiled, if its text holds what is not of the language of kernels.
     """
-    arity = function.__code__.co_argcount
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
 
     def call(typingctx, *arguments):
         def codegen(context, builder, signature, args):
-            builder.call(_defined(function, context, typingctx, builder.module), args)
-            return context.get_dummy_value()
+            return builder.call(_defined(function, context, typingctx, builder.module), args)
 
-        return types.void(*[types.int64] * arity), codegen
+        return _signature(function), codegen
 
-    names = ("typingctx", *function.__code__.co_varnames[:arity])
-    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("typingctx", *names)]
     vars(call)["__signature__"] = inspect.Signature(parameters)  # numba reads from it how many arguments there are
     made: Any = intrinsic(call)
     made.function = function
     return made
+
+
+def _signature(function: FunctionType):
+    """The numba signature of a lowered function."""
+    kinds, given = {int: types.int64, float: types.float64}, function.__annotations__
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    result = given.get("return", int)
+    several = isinstance(result, tuple)
+    of = types.Tuple([kinds[one] for one in result]) if several else kinds[result]
+    return of(*(kinds[given.get(name, int)] for name in names))
+
+
+def _llvm(of):
+    """The LLVM type of a number, or of several."""
+    if isinstance(of, types.BaseTuple):
+        return ir.LiteralStructType([_llvm(one) for one in of.types])
+    return ir.DoubleType() if of == types.float64 else _I64
 
 
 def addresses(*functions):
@@ -76,26 +93,28 @@ def _defined(function: FunctionType, context, typingctx, module) -> ir.Function:
     name = f"rnncore.{function.__qualname__}"
     if name in module.globals:
         return module.globals[name]
-    arity = function.__code__.co_argcount
-    made = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * arity), name)
+    signature = _signature(function)
+    kind = ir.FunctionType(_llvm(signature.return_type), [_llvm(of) for of in signature.args])
+    made = ir.Function(module, kind, name)
     made.linkage = "internal"
     for attribute in ("noinline", "nounwind"):
         made.attributes.add(attribute)
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     assert isinstance(tree, ast.FunctionDef)
-    _Function(made, function.__globals__, context, typingctx).write(tree)
+    _Function(made, function.__globals__, context, typingctx).write(tree, signature)
     return made
 
 
 class _Function(Expressions):
     """The statements of one function while it is written."""
 
-    def write(self, tree: ast.FunctionDef) -> None:
-        for argument, value in zip(tree.args.args, self.made.args):
-            self.assign(argument.arg, Value(types.int64, value))
+    def write(self, tree: ast.FunctionDef, signature) -> None:
+        self.result: Any = signature.return_type
+        for argument, of, value in zip(tree.args.args, signature.args, self.made.args, strict=True):
+            self.assign(argument.arg, Value(of, value))
         self.body(tree.body)
         if not self.b.block.is_terminated:
-            self.b.ret_void()
+            self.b.ret(ir.Constant(_llvm(self.result), None))
 
     def body(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -108,17 +127,33 @@ class _Function(Expressions):
             self.of(node.value)
 
     def do_Return(self, node: ast.Return) -> None:
-        if node.value is not None:
-            raise SyntaxError("a kernel returns nothing")
-        self.b.ret_void()
+        if node.value is None:
+            self.b.ret(ir.Constant(_llvm(self.result), None))
+        elif isinstance(self.result, types.BaseTuple):
+            assert isinstance(node.value, ast.Tuple)
+            made = ir.Constant(_llvm(self.result), ir.Undefined)
+            kinds: Any = self.result
+            for k, (one, of) in enumerate(zip(node.value.elts, kinds.types, strict=True)):
+                made = self.b.insert_value(made, self.returned(one, of), k)
+            self.b.ret(made)
+        else:
+            self.b.ret(self.returned(node.value, self.result))
+
+    def returned(self, expression: ast.expr, of):
+        return self.int_of(expression) if of == types.int64 else self.float_of(self.of(expression))
 
     def do_Assign(self, node: ast.Assign) -> None:
         (target,) = node.targets
         if isinstance(target, ast.Name):
             self.assign(target.id, self.of(node.value))
             return
-        assert isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
-        for one, new in zip(target.elts, [self.of(value) for value in node.value.elts], strict=True):
+        assert isinstance(target, ast.Tuple)
+        if isinstance(node.value, ast.Tuple):
+            values = [self.of(value) for value in node.value.elts]
+        else:
+            several = self.of(node.value)
+            values = [self.part(several, k) for k in range(len(several.type.types))]
+        for one, new in zip(target.elts, values, strict=True):
             assert isinstance(one, ast.Name)
             self.assign(one.id, new)
 

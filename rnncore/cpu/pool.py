@@ -79,7 +79,7 @@ def wait(count, target):
 write_addresses = addresses(serve, launch, wait)
 
 
-@cfunc("void(int64)", cache=True, error_model="numpy")
+@cfunc("void(int64)", error_model="numpy")
 def functions(to):
     write_addresses(to)
 """

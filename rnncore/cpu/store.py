@@ -1,6 +1,6 @@
-"""Kernel modules on disk under content hashes: written whole, verified before they are opened.
+"""Kernels on disk under content hashes: written whole, verified before they are opened.
 
-A kernel's folder holds its text, numba's cache of it, and a checksum of each file. It is made under
+A kernel's folder holds its text, its object code, and a checksum of each file. It is made under
 a temporary name and renamed, so other processes see all of it or nothing. A folder that does not
 verify, or a cache that cannot be written, costs a compilation, never a wrong result.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -19,22 +18,33 @@ import tempfile
 import threading
 import time
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import SimpleNamespace
+
+from .machine import host
+from .native import compile_file, link
 
 __all__ = ["cache_folder", "exported", "load_module"]
 
 _lock = threading.RLock()
-_loaded: dict[str, ModuleType] = {}
+if hasattr(os, "register_at_fork"):  # a fork waits for what is being compiled: its compiler has locks of its own
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+_loaded: dict[str, SimpleNamespace] = {}
+_SYMBOLS = "symbols.json"
 _SOURCES = (
     "vectors.py", "laneops.py", "lanes.py", "vecmath.py", "tiles.py", "atomics.py", "lower.py", "expressions.py",
+    "native.py",
+)  # fmt: skip
+_FLAGS = (
+    "NUMBA_OPT", "NUMBA_LOOP_VECTORIZE", "NUMBA_SLP_VECTORIZE", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES",
+    "NUMBA_ENABLE_AVX", "NUMBA_BOUNDSCHECK",
 )  # fmt: skip
 _STALE_SECONDS = 24 * 3600
 
 
-def load_module(text: str) -> ModuleType:
-    """The compiled module of a kernel's text: from memory, from disk, or compiled now."""
+def load_module(text: str) -> SimpleNamespace:
+    """The C functions of a kernel's text, with their addresses: from memory, from disk, or compiled now."""
     key = _key(text)
     found = _loaded.get(key)
     if found is not None:
@@ -45,7 +55,7 @@ def load_module(text: str) -> ModuleType:
         return _loaded[key]
 
 
-def exported(module: ModuleType, many: int) -> list[int]:
+def exported(module: SimpleNamespace, many: int) -> list[int]:
     """The addresses that a module's C function ``functions(to)`` writes, `many` int64."""
     import ctypes
 
@@ -66,14 +76,13 @@ def cache_folder() -> Path:
 @lru_cache(maxsize=1)
 def _environment() -> str:
     """Everything besides its text that a compiled kernel depends on."""
-    import llvmlite
-    import numba
-
-    from .machine import host
+    import llvmlite.binding as llvm
 
     here = Path(__file__).parent
-    sources = [hashlib.sha256((here / name).read_bytes()).hexdigest() for name in _SOURCES]
-    return repr((numba.__version__, llvmlite.__version__, sys.version, host(), sources))
+    sources = [_sum((here / name).read_bytes()) for name in _SOURCES]
+    versions = [version(package) for package in ("numba", "llvmlite")]
+    processor = (host(), llvm.get_process_triple(), llvm.get_host_cpu_features().flatten())
+    return repr((versions, sys.version, processor, [os.environ.get(name) for name in _FLAGS], sources))
 
 
 def _key(text: str) -> str:
@@ -108,17 +117,22 @@ def _usable_root() -> Path | None:
         return None
 
 
-def _sums(folder: Path) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "SUMS" and p.suffix != ".pyc")
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "SUMS"}
 
 
-def _verified(folder: Path) -> bool:
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _verified(folder: Path) -> dict[str, bytes] | None:
+    """The files of a kernel, if they are what was written."""
     try:
-        kept = json.loads((folder / "SUMS").read_text())
-        return len(kept) > 1 and kept == _sums(folder)
+        files, kept = _files(folder), json.loads((folder / "SUMS").read_text())
     except (OSError, ValueError):
-        return False
+        return None
+    whole = _SYMBOLS in files and kept == {name: _sum(data) for name, data in files.items()}
+    return files if whole else None
 
 
 def _private(folder: Path) -> bool:
@@ -128,43 +142,47 @@ def _private(folder: Path) -> bool:
     return status.st_uid in (os.getuid(), 0) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _from_disk(key: str) -> ModuleType | None:
+def _from_disk(key: str) -> SimpleNamespace | None:
     folder = cache_folder() / key
-    if not (folder.is_dir() and _private(folder) and _verified(folder)):
+    if not (folder.is_dir() and _private(folder)):
         return None
-    if _usable_root() is None:  # numba wants to write beside what it reads
-        copy = _process_folder() / key
-        shutil.copytree(folder, copy, dirs_exist_ok=True)
-        folder = copy
-    try:
-        return _import(key, folder / "kernel.py")
-    except Exception:  # a cache that cannot be opened is compiled anew
-        sys.modules.pop(_name(key), None)
+    files = _verified(folder)
+    if files is None:
         return None
+    symbols = json.loads(files[_SYMBOLS])
+    return link({name: files[f"{name}.o"] for name in symbols}, symbols)
 
 
-def _compile(key: str, text: str) -> ModuleType:
+def _compile(key: str, text: str) -> SimpleNamespace:
     root = _usable_root()
     parent = root or _process_folder()
     _sweep(parent)
     folder = Path(tempfile.mkdtemp(prefix="new-", dir=parent))
     path = folder / "kernel.py"
     path.write_text(text)
-    module = _import(key, path)
-    if root is not None:
+    objects, symbols = compile_file(f"rnncore_kernel_{key}", path)
+    if root is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
         try:
+            _fill(folder, objects, symbols)
             _publish(folder, root / key)
         except OSError:
-            pass  # a full or vanished disk: the module is in memory
-    return module
+            pass  # a full or vanished disk: what was compiled is in memory
+    return link(objects, symbols)
+
+
+def _fill(folder: Path, objects: dict[str, bytes], symbols: dict[str, str]) -> None:
+    for name, code in objects.items():
+        (folder / f"{name}.o").write_bytes(code)
+    (folder / _SYMBOLS).write_text(json.dumps(symbols))
+    (folder / "SUMS").write_text(json.dumps({name: _sum(data) for name, data in _files(folder).items()}))
 
 
 def _publish(folder: Path, final: Path) -> None:
-    (folder / "SUMS").write_text(json.dumps(_sums(folder)))
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
     if final.exists():
         if _verified(final):
             shutil.rmtree(folder, ignore_errors=True)
@@ -184,26 +202,3 @@ def _sweep(root: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
         except OSError:
             continue
-
-
-def _name(key: str) -> str:
-    return f"rnncore_kernel_{key}"
-
-
-def _import(key: str, path: Path) -> ModuleType:
-    from numba.core import config as numba_config
-
-    config: Any = numba_config
-
-    spec = importlib.util.spec_from_file_location(_name(key), path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[_name(key)] = module
-    elsewhere, config.CACHE_DIR = config.CACHE_DIR, ""  # the checksums cover the folder beside the text
-    write, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        config.CACHE_DIR = elsewhere
-        sys.dont_write_bytecode = write
-    return module
