@@ -92,24 +92,25 @@ def streamed() -> list[tuple[int, float, float, float]]:
     return rows
 
 
-def draw(axis, xs: list[int], lines: dict[str, list[float]], label: str, title: str) -> None:
+def draw(axis, xs: list[int], lines: dict[str, list[float]], label: str, title: str, scale: str = "log") -> None:
     for name, seconds in lines.items():
         style = "-o" if "," not in name else ":s"
         axis.plot(xs, [1e3 * s for s in seconds], style, label=name, markersize=4)
-    axis.set(xscale="log", yscale="log", xlabel=label, ylabel="ms", title=title)
+    axis.set(xscale=scale, yscale=scale, xlabel=label, ylabel="ms", title=title)
+    axis.set_ylim(bottom=0 if scale == "linear" else None)
     axis.set_xticks(xs, [f"{x:,}" for x in xs], rotation=45 if len(xs) > 6 else 0, minor=False)
     axis.minorticks_off()
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="best" if scale == "linear" else "upper left")
 
 
-def picture(path: Path, xs: list[int], found: dict, label: str, note: str) -> None:
+def picture(path: Path, xs: list[int], found: dict, label: str, note: str, scale: str = "log") -> None:
     """Two panels: inference and training."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     for axis, what in zip(figure.subplots(1, 2), ("infer", "train")):
-        draw(axis, xs, found[what], label, {"infer": "inference", "train": "training step"}[what])
+        draw(axis, xs, found[what], label, {"infer": "inference", "train": "training step"}[what], scale)
     figure.suptitle(note, fontsize=9)
     figure.savefig(path, dpi=110)
 
@@ -145,7 +146,7 @@ def main() -> None:
     batch, steps, inputs, units = BASE
     if "threads" in only:
         counts, found = over_threads(options.rounds)
-        picture(out / "threads.png", counts, found, "threads", f"B{batch} T{steps} H{units}; {machine}")
+        picture(out / "threads.png", counts, found, "threads", f"B{batch} T{steps} H{units}; {machine}", "linear")
     if "batch" in only:
         found = curve([(b, steps, inputs, units) for b in BATCHES], options.rounds, options.threads, peers)
         picture(out / "batch.png", BATCHES, found, "batch", f"T{steps} H{units}; {machine}")
