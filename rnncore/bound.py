@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from .cpu import bfloat16
 from .cpu.run import prepare
+from .errors import InputError
 from .execute import infer
 from .params import Params
 
@@ -12,18 +16,25 @@ __all__ = ["Bound"]
 class Bound:
     """A network with parameters packed once: called as ``net(params, ...)`` without the parameters.
 
-    A snapshot: later changes of the parameters do not reach it.
+    A snapshot: later changes of the parameters do not reach it. `weights` says how matrices are stored (see
+    `Network.bind`); the others are as they were.
     """
 
-    def __init__(self, net, params: Params):
+    def __init__(self, net, params: Params, weights: str | None = None):
         net.check_params(params)
-        self.net = net
+        if weights is not None and weights != bfloat16.NAME:
+            raise InputError(f"weights must be None or {bfloat16.NAME!r}, got {weights!r}")
+        if weights is not None and params.dtype != np.float32:
+            raise InputError(f"weights={weights!r} stores matrices of float32 parameters, these are {params.dtype}")
+        self.net, self.weights = net, weights
         self.params = params.copy()
         self.dtype = params.dtype
+        if weights is not None and "readout.V" in self.params:
+            self.params["readout.V"][:] = bfloat16.rounded(self.params["readout.V"])
         self.loops = {}
         for prefix, (layer, sizes) in net.loops.items():
             view = {p.name: self.params[prefix + p.name] for p in layer.step.params}
-            self.loops[prefix] = prepare(layer, "infer", view, sizes, str(self.dtype))
+            self.loops[prefix] = prepare(layer, "infer", view, sizes, str(self.dtype), weights or "")
 
     def __call__(
         self, x=None, *, lengths=None, state=None, seed: int | None = None, target=None, teacher_forcing=None,

@@ -28,6 +28,8 @@ class DecoderStream:
     params : Params
     x, lengths, state
         Of the source, as of a call.
+    weights : {"bfloat16"}, optional
+        How matrices are stored (see `Network.bind`).
 
     Attributes
     ----------
@@ -35,8 +37,8 @@ class DecoderStream:
         Weights with which the last step attended; None before the first, and where the decoder does not attend.
     """
 
-    def __init__(self, net, params, x, lengths=None, state=None):
-        run = Bound(net, params)
+    def __init__(self, net, params, x, lengths=None, state=None, weights: str | None = None):
+        run = Bound(net, params, weights)
         batch = net._batch(run.params, x, lengths, state, steps=1)
         pass_ = Pass(net, run.params, batch, False, None, run)
         writer, _, _ = encode(pass_, net.block, "", batch.arrays, Rows(batch.base, 1), net.fed)

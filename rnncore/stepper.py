@@ -33,6 +33,8 @@ class Stepper:
     params : Params
     batch : int
         Sequences that go in step.
+    weights : {"bfloat16"}, optional
+        How matrices are stored (see `Network.bind`).
 
     Attributes
     ----------
@@ -67,13 +69,13 @@ class Stepper:
     (True, (1, 5))
     """
 
-    def __init__(self, net, params, batch: int = 1):
+    def __init__(self, net, params, batch: int = 1, weights: str | None = None):
         check_steps(net, "be stepped through")
         refuse_decoder(net, "a stepper is of")
         number = whole(batch, 1)
         if number is None:
             raise InputError(f"batch must be a positive integer, got {batch!r}")
-        steps = Steps(Bound(net, params), number, parallel=False)
+        steps = Steps(Bound(net, params, weights), number, parallel=False)
         self.net, self.batch, self.dtype, self.outputs = net, number, steps.dtype, steps.features
         self.size, self.state_size, self.x_dtype = steps.size, steps.state_size, steps.x_dtype
         self.inputs, at = {}, 0
@@ -157,7 +159,7 @@ class Stepper:
         raise InputError(f"{what} must be a C-contiguous {dtype} array of {size} numbers, got {got}")
 
     def __reduce__(self):
-        return Stepper, (self.net, self._steps.run.params, self.batch)
+        return Stepper, (self.net, self._steps.run.params, self.batch, self._steps.run.weights)
 
     def __repr__(self) -> str:
         return f"<stepper of {self.net!r}, batch {self.batch}, {self.dtype}>"

@@ -60,7 +60,8 @@ class Steps:
             return
         rows = program.array(ROOM, net.block.features(net.fed))
         self._block(net.block, "", xs, net.fed, rows)
-        program.affine(rows, self.run.params["readout.V"], self.run.params["readout.c"], out)
+        v, c = (self.run.params[name] for name in ("readout.V", "readout.c"))
+        program.affine(rows, v, c, out, halved=self.run.weights is not None)
 
     def parts(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of each input by name."""

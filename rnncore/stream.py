@@ -28,6 +28,8 @@ class Stream:
     params : Params
     batch : int
     state : mapping of str to (batch, size), optional
+    weights : {"bfloat16"}, optional
+        How matrices are stored (see `Network.bind`).
 
     Examples
     --------
@@ -38,7 +40,7 @@ class Stream:
     ((2, 5), (2, 5))
     """
 
-    def __init__(self, net, params, batch: int = 1, state=None):
+    def __init__(self, net, params, batch: int = 1, state=None, weights: str | None = None):
         check_steps(net, "stream")
         number = whole(batch, 1)
         if number is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Prepared:
     code: Compiled
     weights: LoopWeights
     packing: Packing
+    functions: dict[str, int] = field(default_factory=dict)  # that multiply by these weights, where they are stored
 
     def packing_for(self, sources: Sources | None) -> Packing:
         """The packing table with room for as many positions as the sources have."""
@@ -65,7 +66,7 @@ class Call:
             "chunks": len(starts) - 1, "batch": batch, "list_rows": most, "step": 1, "step_y": 1,
             "work_stride": work, "list_stride": list_stride, "scratch_stride": scratch_stride,
         } | self.packing.counts  # fmt: skip
-        table = functions(self.code.dtype)
+        table = self.functions = functions(self.code.dtype) | prepared.functions
         self.addresses = {f"fn.{name}": address for name, address in table.items()}
         if any(node.op in ROWWISE for node in self.code.plan.nests):
             self.addresses |= {f"fn.{name}": address for name, address in rowwise(self.code.dtype).items()}

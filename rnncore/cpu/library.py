@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from .machine import Machine
 
-__all__ = ["FUNCTIONS", "library_text", "panel_vectors"]
+__all__ = ["FUNCTIONS", "library_text", "panel_vectors", "products_text"]
 
 FUNCTIONS = ("gemm", "lookup", "outer", "scatter", "colsum", "pack", "team")
 
@@ -30,16 +30,22 @@ def _largest_tile(machine: Machine, vectors: int) -> int:
 
 def library_text(dtype: str, machine: Machine) -> str:
     """The module's text for a dtype and a machine."""
-    count = machine.lanes(dtype)
-    item = 4 if dtype == "float32" else 8
     widest = panel_vectors(machine)
-    tiles = {v: _largest_tile(machine, v) for v in range(1, widest + 1)}
+    outer = _outer_text(dtype, machine.lanes(dtype), widest, _largest_tile(machine, widest))
+    return "\n".join([products_text(dtype, machine), outer, _REST])
+
+
+def products_text(dtype: str, machine: Machine, stored: str = "") -> str:
+    """The part of the text that multiplies by packed matrices, which may be `stored` as ``"bfloat16"``."""
+    count, widest = machine.lanes(dtype), panel_vectors(machine)
+    item = 4 if dtype == "float32" else 8
+    weight, loads = (2, f"load_bfloat16({count})") if stored else (item, "load")
     return "\n".join([
-        _HEAD.format(dtype=dtype, count=count, item=item, widest=widest),
-        *(_rows_text(dtype, count, v, sizes) for v, sizes in tiles.items()),
+        _HEAD.format(dtype=dtype, count=count, item=item, widest=widest, weight=weight, loads=loads),
+        *(_rows_text(dtype, count, v, _largest_tile(machine, v), stored) for v in range(1, widest + 1)),
+        f'tile_pair = tile_rows("{dtype}", {count}, 1, {2 * widest}, "{stored}", {widest})',
         _gemm_text(widest),
-        _outer_text(dtype, count, widest, tiles[widest]),
-        _REST,
+        _LOOKUP,
     ])  # fmt: skip
 
 
@@ -49,20 +55,21 @@ from rnncore.cpu.atomics import fetch_add, load_acquire
 from rnncore.cpu.laneops import OPS
 from rnncore.cpu.lanes import call, lanes, load_int
 from rnncore.cpu.lower import addresses, lowered
-from rnncore.cpu.tiles import tile_outer, tile_rows
+from rnncore.cpu.tiles import load_bfloat16, tile_outer, tile_rows
 
 F = lanes("{dtype}", {count})
 load, load_n, store_n, load_one, store_one = F.load, F.load_n, F.store_n, F.load_one, F.store_one
 add = OPS["add"]
 COUNT, ITEM, WIDEST = {count}, {item}, {widest}
+WEIGHT, load_weight = {weight}, {loads}
 call_library, call_two = call(16), call(2)
 '''
 
 
-def _rows_text(dtype: str, count: int, vectors: int, largest: int) -> str:
+def _rows_text(dtype: str, count: int, vectors: int, largest: int, stored: str) -> str:
     """Rows are shared out evenly among as few tiles as hold them: 16 rows are 6 + 5 + 5, not 6 + 6 + 4."""
     sizes = range(largest, 0, -1)
-    lines = [f'tile_{m}x{vectors} = tile_rows("{dtype}", {count}, {m}, {vectors})' for m in sizes]
+    lines = [f'tile_{m}x{vectors} = tile_rows("{dtype}", {count}, {m}, {vectors}, "{stored}")' for m in sizes]
     lines += [
         "",
         "",
@@ -86,10 +93,16 @@ def _gemm_text(widest: int) -> str:
         "@lowered",
         "def gemm(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, u0, u1):",
         "    width = WIDEST * COUNT",
-        "    for j in range(0, n, width):",
+        "    j0 = 0",
+        "    if m == 1:  # four sums at once would wait for one another",
+        "        for j in range(0, n - 2 * width + 1, 2 * width):",
+        "            tile_pair(a, lda, ia, sa, packed + j * k * WEIGHT, c + j * ITEM, ldc, ic, sc,",
+        "                      k, onto, start + j * ITEM, COUNT)",
+        "        j0 = max(n // (2 * width), 0) * 2 * width",
+        "    for j in range(j0, n, width):",
         "        vectors = min(WIDEST, (n - j + COUNT - 1) // COUNT)",
         "        last = min(COUNT, n - j - (vectors - 1) * COUNT)",
-        "        panel = packed + j * k * ITEM",
+        "        panel = packed + j * k * WEIGHT",
         "        to = c + j * ITEM",
         "        origin = start + j * ITEM",
     ]
@@ -144,7 +157,7 @@ def outer(a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, m, n, scratch, part, pa
         high = m // tiles + (1 if tile < m % tiles else 0)'''
 
 
-_REST = '''\
+_LOOKUP = '''\
 @lowered
 def lookup(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, u0, u1):
     width = WIDEST * COUNT
@@ -153,14 +166,16 @@ def lookup(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, u0, u1)
         row = c + (load_int(ic + 8 * r) + sc) * ldc
         for j in range(0, n, width):
             vectors = min(WIDEST, (n - j + COUNT - 1) // COUNT)
-            table = packed + (j * k + token * vectors * COUNT) * ITEM
+            table = packed + (j * k + token * vectors * COUNT) * WEIGHT
             for v in range(vectors):
                 at = (j + v * COUNT) * ITEM
                 left = n - j - v * COUNT
                 before = load_n(row + at, left) if onto else load_n(start + at, left)
-                store_n(row + at, add(before, load(table + v * COUNT * ITEM)), left)
+                store_n(row + at, add(before, load_weight(table + v * COUNT * WEIGHT)), left)
 
+'''
 
+_REST = '''\
 @lowered
 def scatter(a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, m, n, scratch, part, parts):
     for i in range(part, m, parts):
@@ -218,6 +233,8 @@ def team(job, part):
         own = rows + 8 * first
         call_library(gemm, (a, lda, own, 0, packed, c, ldc, own, 0, last - first, n, k, 0, start, 0, 0))
         fetch_add(turn + 8, 1)
+        if load_acquire(room) < part:
+            return
         task = fetch_add(turn, 1)
     if part == 0:
         call_two(wait, (turn + 8, slices))
@@ -230,5 +247,3 @@ write_addresses = addresses(gemm, lookup, outer, scatter, colsum, pack, team)
 def functions(to):
     write_addresses(to)
 '''
-        if load_acquire(room) < part:
-            return

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..lang.cell import Stepped
 from ..plan.adjoint import adjoint_of
+from .bfloat16 import halved, products
 from .call import Call, Prepared
 from .layout import Layout, Rows, Sources
 from .loop import call_values, compiled, direct_gradients, functions, packing_of, parameter_gradients
@@ -55,11 +56,15 @@ class LoopTape:
         self.buffers = {}
 
 
-def prepare(layer: Stepped, which: str, params: Mapping[str, np.ndarray], sizes, dtype: str) -> Prepared:
-    """Kernel and packed weights of a layer; `which` is ``"infer"``, ``"forward"`` or ``"backward"``."""
+def prepare(layer: Stepped, which: str, params: Mapping[str, np.ndarray], sizes, dtype: str, stored="") -> Prepared:
+    """Kernel and packed weights of a layer; `which` is ``"infer"``, ``"forward"`` or ``"backward"``.
+
+    To infer, matrices may be `stored` as ``"bfloat16"``.
+    """
     code = compiled(layer.step, which, dtype)
     packing = packing_of(code, layer.step, sizes)
-    return Prepared(code, packing(params, call_values(layer.step, params, sizes, dtype)), packing)
+    weights = packing(params, call_values(layer.step, params, sizes, dtype))
+    return Prepared(code, halved(packing, weights), packing, products()) if stored else Prepared(code, weights, packing)
 
 
 def threads_for(layer: Stepped, sizes, layout: Layout, factor: float = 1.0) -> int:
@@ -164,8 +169,7 @@ def forward_sequences(call: Call, step, xs, rows: Rows, out, tokens: bool, extra
             call.sequence(f"out.{name}", extra)
             call.sizes[f"ld.out.{name}"] = extra.strides[0]
     if tokens:
-        table = functions(call.code.dtype)
-        call.inputs_as(table["lookup"], table["scatter"])
+        call.inputs_as(call.functions["lookup"], call.functions["scatter"])
 
 
 def _forward_rows(width: int, threads: int) -> int:

@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 
 from .advance import ADD, COPY, FIXED, MAP, ROOM, ROWS, RUN, SCALE, STATE, TOKENS, WORDS, X, Y, runner
+from .bfloat16 import products, upper_halves
 from .dense import packed_map
 from .layout import Rows, layout_of
 from .loop import functions
@@ -100,10 +101,12 @@ class Program:
         """End here, with status 1, unless all tokens are in 0..size - 1."""
         self._put(TOKENS, 0, *self._where(address_of(x)), 0, self.batch, size)
 
-    def affine(self, rows: np.ndarray, v: np.ndarray, c: np.ndarray, out: np.ndarray) -> None:
-        """out = rows @ v.T + c."""
+    def affine(self, rows: np.ndarray, v: np.ndarray, c: np.ndarray, out: np.ndarray, halved: bool) -> None:
+        """out = rows @ v.T + c; with `halved`, v is stored as bfloat16."""
         (n, k), gemm = v.shape, functions(str(self.dtype))["gemm"]
         packed, start = packed_map(v, v.strides[1], v.strides[0], k, n, c)
+        if halved:
+            packed, gemm = upper_halves(packed), products()["gemm"]
         self._held += [packed, start]
         self.flops += 2 * n * k * self.batch
         self._put(MAP, gemm, *self._where(address_of(rows)), rows.strides[0], *self._where(address_of(out)),

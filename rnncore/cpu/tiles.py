@@ -13,10 +13,34 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from .lanes import count_mask, masked_load, masked_store
+from .vectors import Vector
 
-__all__ = ["tile_rows", "tile_outer"]
+__all__ = ["load_bfloat16", "tile_outer", "tile_rows"]
 
-_I64, _I32 = ir.IntType(64), ir.IntType(32)
+_I64, _I32, _I16 = ir.IntType(64), ir.IntType(32), ir.IntType(16)
+
+
+def _widened(builder, address, count: int):
+    """`count` lanes of bfloat16 as float32: they are its upper halves."""
+    value = builder.load(builder.inttoptr(address, ir.VectorType(_I16, count).as_pointer()))
+    value.align = 2
+    wide = ir.VectorType(_I32, count)
+    upper = builder.shl(builder.zext(value, wide), ir.Constant(wide, [16] * count))
+    return builder.bitcast(upper, ir.VectorType(ir.FloatType(), count))
+
+
+@cache
+def load_bfloat16(count: int):
+    """An intrinsic: the vector of float32 that `count` lanes of bfloat16 at an address are."""
+
+    @intrinsic
+    def load(typingctx, address):
+        def codegen(context, builder, signature, args):
+            return _widened(builder, args[0], count)
+
+        return Vector("float32", count)(types.int64), codegen
+
+    return load
 
 
 class _Tile:
@@ -46,6 +70,12 @@ class _Tile:
         value = self.b.load(at)
         value.align = self.item
         return value
+
+    def weights(self, address, n: int, stored: str):
+        """Vector n of a row of a panel."""
+        if not stored:
+            return self.load(address, n, full=True)
+        return _widened(self.b, self.b.add(address, self.const(n * self.count * 2)), self.count)
 
     def store(self, value, address, n: int):
         at = self.pointer(self.b.add(address, self.const(n * self.count * self.item)), self.vector)
@@ -94,8 +124,11 @@ class _Tile:
 
 
 @cache
-def tile_rows(dtype: str, count: int, rows: int, vectors: int):
+def tile_rows(dtype: str, count: int, rows: int, vectors: int, stored: str = "", wide: int = 0):
     """C[ic + sc] (+)= A[ia + sa] @ panel for `rows` rows and `vectors` vectors of columns.
+
+    The panel may be `stored` as ``"bfloat16"``, which is widened as it is read. Panels of `wide` vectors each may be
+    several, one after another; 0: there is one.
 
     Arguments: A, bytes of a row of A, index list, shift; panel; C, bytes of a row of C, index list, shift; length k of
     the sum; 1 to start from C, 0 to start from the row at `start`; start; lanes of the last vector.
@@ -112,10 +145,14 @@ def tile_rows(dtype: str, count: int, rows: int, vectors: int):
             onto = b.icmp_signed("!=", add, t.const(0))
             origin = [b.select(onto, r, start) for r in rc]
             first = [[t.load(o, v) for v in range(vectors)] for o in origin]
+            width = wide or vectors
+            row_bytes = t.const(width * count * (2 if stored else t.item))
+            panels = [b.add(panel, b.mul(b.mul(k, row_bytes), t.const(p))) for p in range(vectors // width)]
 
             def body(i, acc):
-                row = b.add(panel, b.mul(i, t.const(vectors * count * t.item)))
-                bs = [t.load(row, v, full=True) for v in range(vectors)]
+                from_start = b.mul(i, row_bytes)
+                starts = [b.add(p, from_start) for p in panels]
+                bs = [t.weights(start, v, stored) for start in starts for v in range(width)]
                 at = b.mul(i, t.const(t.item))
                 new = []
                 for m in range(rows):
