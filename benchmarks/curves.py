@@ -115,7 +115,7 @@ def picture(path: Path, xs: list[int], found: dict, label: str, note: str, scale
     figure.savefig(path, dpi=110)
 
 
-def time_picture(path: Path, found: dict, rows: list[tuple], note: str) -> None:
+def picture_over_time(path: Path, found: dict, rows: list[tuple], note: str) -> None:
     """Three panels: inference and training over T, and a stream of up to a million steps with its memory."""
     from matplotlib.figure import Figure
 
@@ -156,7 +156,7 @@ def main() -> None:
     if "time" in only:
         found = curve([(batch, n, inputs, units) for n in STEPS], options.rounds, options.threads, peers)
         rows = streamed()
-        time_picture(out / "time.png", found, rows, f"B{batch} H{units}; {machine}")
+        picture_over_time(out / "time.png", found, rows, f"B{batch} H{units}; {machine}")
         lines = [[f"{n:,}", f"{s:.2f}", f"{1e6 * s / n:.2f}", f"{a:.0f}", f"{b:.0f}"] for n, s, a, b in rows]
         print(table(("steps", "seconds", "µs a step", "MiB before", "MiB at most"), lines))
         slower, more = rows[-1][1] / rows[-1][0] / (rows[0][1] / rows[0][0]), rows[-1][3] - rows[-1][2]

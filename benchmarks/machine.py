@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,9 +15,8 @@ import numpy as np
 __all__ = ["Peak", "described"]
 
 SIDE = 2048
-INNER, COLUMNS, OWN_ROWS, REPEATS = 128, 128, 30, 400  # operands of a task that stay in a core's nearest caches
+INNER, COLUMNS, OWN_ROWS, REPEATS = 128, 128, 30, 1500  # operands that stay in a core's nearest caches
 SETTLE = 0.3  # seconds; OpenBLAS spins for longer than OpenMP
-SLICES = 8  # tasks for each thread
 
 
 def described(threads: int, more: str = "") -> str:
@@ -88,24 +88,32 @@ def library_products(dtype: str) -> dict[str, Callable]:
 
 @lru_cache(maxsize=4)
 def tile_product(threads: int, dtype: str) -> tuple[Callable, float]:
-    """A product on the loops' own tile: each task takes its few rows again and again. And its operations."""
-    from rnncore.cpu.loop import functions
-    from rnncore.cpu.memory import address_of
-    from rnncore.cpu.pool import run_team
+    """A product on the loops' own tile in so many threads, on a few rows again and again. And its operations."""
+    work = [own_product(dtype) for _ in range(threads)]
+    pool = ThreadPoolExecutor(max(threads - 1, 1))
 
-    tasks = SLICES * threads
-    rows = np.ones((tasks * OWN_ROWS, INNER), dtype)
-    out, packed = np.zeros((len(rows), COLUMNS), dtype), np.ones(INNER * COLUMNS, dtype)
-    start, turn, code = np.zeros(COLUMNS, dtype), np.zeros(2, np.int64), functions(dtype)
-    own = np.arange(len(rows)).reshape(tasks, 1, OWN_ROWS)
-    index = np.ascontiguousarray(np.broadcast_to(own, (tasks, REPEATS // SLICES, OWN_ROWS)).reshape(-1), np.int64)
-    kept = (rows, index, packed, out, start, turn)
-    a, i, p, c, s, t = map(address_of, kept)
-    ends = (t, tasks, code["gemm"], code["wait"])
-    job = np.array([a, rows.strides[0], i, p, c, out.strides[0], s, len(index), COLUMNS, INNER, *ends], np.int64)
+    def call():
+        others = [pool.submit(one) for one in work[1:]]
+        work[0]()
+        for other in others:
+            other.result()
+
+    return call, 2.0 * threads * REPEATS * OWN_ROWS * COLUMNS * INNER
+
+
+def own_product(dtype: str) -> Callable[[], None]:
+    """One thread's part: compiled code, without the interpreter's lock."""
+    from rnncore.cpu.loop import native
+    from rnncore.cpu.memory import address_of
+
+    rows, packed = np.ones((OWN_ROWS, INNER), dtype), np.ones(INNER * COLUMNS, dtype)
+    out, start = np.zeros((OWN_ROWS, COLUMNS), dtype), np.zeros(COLUMNS, dtype)
+    index = np.tile(np.arange(OWN_ROWS), REPEATS)
+    kept = (rows, index, packed, out, start)
+    a, i, p, c, s = map(address_of, kept)
+    gemm = native(dtype, "gemm")
 
     def call(kept=kept):
-        turn[:] = 0
-        run_team(code["team"], address_of(job), threads)
+        gemm(a, rows.strides[0], i, 0, p, c, out.strides[0], i, 0, len(index), COLUMNS, INNER, 0, s)
 
-    return call, 2.0 * len(index) * INNER * COLUMNS
+    return call
