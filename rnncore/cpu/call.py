@@ -18,7 +18,7 @@ from .pool import room_address, run_team
 
 __all__ = ["Prepared", "Call", "slices_of"]
 
-_SLICES = (3, 2)  # of the batch for each thread: threads that share a core with others take fewer
+_SLICES = 2  # of the batch for each thread: threads that share a core with others take fewer
 _SLICE_ROWS = 4  # as long as a slice has so many rows, which fill a register tile
 _SHARES = 4  # of a chunk's gradients for each thread
 
@@ -27,7 +27,7 @@ def slices_of(batch: int, threads: int) -> int:
     """Slices of the batch that threads take one after another."""
     if threads == 1:
         return 1
-    return next((n * threads for n in _SLICES if batch >= n * threads * _SLICE_ROWS), threads)
+    return _SLICES * threads if batch >= _SLICES * threads * _SLICE_ROWS else threads
 
 
 @dataclass(eq=False)
@@ -44,6 +44,54 @@ class Prepared:
         return self.packing if sources is None else self.packing.with_positions(sources.longest)
 
 
+@dataclass(eq=False)
+class _Frame:
+    """What every call of a kernel with one layout has in common: sizes, addresses, places of the working memory."""
+
+    sizes: dict[str, int]
+    addresses: dict[str, int]
+    places: dict[str, int]
+    nbytes: int
+    zeros: int
+    held: tuple[Any, ...]
+
+
+def _frame(
+    code: Compiled, packing: Packing, layout: Layout, limit: int, threads: int, carried: Mapping[str, int]
+) -> _Frame:
+    key = packing, limit, threads
+    found = layout.frames.get(key)
+    if found is None:
+        found = layout.frames[key] = _framed(code, packing, layout, limit, threads, carried)
+    return found
+
+
+def _framed(code, packing, layout: Layout, limit: int, threads: int, carried) -> _Frame:
+    starts, most = layout.starts(max(limit, 1))
+    batch, item, chunks = layout.batch, packing.item, len(starts) - 1
+    work = most * packing.work_width
+    list_stride, scratch_stride = 8 * (3 * batch + 6 * most) + 64, most * 16 * item + 64
+    sizes = {
+        "slices": slices_of(batch, threads), "shares": 1 if threads == 1 else _SHARES * threads,
+        "chunks": chunks, "batch": batch, "list_rows": most, "step": 1, "step_y": 1,
+        "work_stride": work, "list_stride": list_stride, "scratch_stride": scratch_stride,
+    } | packing.counts  # fmt: skip
+    addresses = {f"fn.{name}": address for name, address in functions(code.dtype).items()}
+    if any(node.op in ROWWISE for node in code.plan.nests):
+        addresses |= {f"fn.{name}": address for name, address in rowwise(code.dtype).items()}
+    addresses |= {"starts": address_of(starts), "room": room_address(), **layout.addresses}
+    wanted = {"tasks": TURN * max(chunks, 1), **carried}
+    wanted |= {"lists": list_stride * threads, "scratch": scratch_stride * threads}
+    wanted["work"] = work if code.plan.sums else work * threads
+    places, at, zeros = {}, 0, 0
+    for name, n in wanted.items():
+        places[name] = at
+        at += -(-n // 64) * 64
+        if name == "tasks" or name in carried:  # these come first, and start as zeros
+            zeros = at
+    return _Frame(sizes, addresses, places, at, zeros, (starts, packing))
+
+
 class Call:
     """The tables of one kernel call."""
 
@@ -56,51 +104,28 @@ class Call:
         self.packing = prepared.packing_for(sources)
         self.kernel = prepared.code.kernel
         self.constants = prepared.weights.constants
-        self.held: list[Any] = [prepared]
-        starts, most = layout.starts(max(limit, 1))
-        batch, item = layout.batch, self.packing.item
-        work = most * self.packing.work_width
-        list_stride, scratch_stride = 8 * (3 * batch + 6 * most) + 64, most * 16 * item + 64
-        self.sizes = {
-            "slices": slices_of(batch, threads), "shares": 1 if threads == 1 else _SHARES * threads,
-            "chunks": len(starts) - 1, "batch": batch, "list_rows": most, "step": 1, "step_y": 1,
-            "work_stride": work, "list_stride": list_stride, "scratch_stride": scratch_stride,
-        } | self.packing.counts  # fmt: skip
+        frame = _frame(self.code, self.packing, layout, limit, threads, carried)
+        self.held: list[Any] = [prepared, frame]
+        self.sizes = dict(frame.sizes)
+        self.addresses = {**frame.addresses, **prepared.weights.addresses}
+        self.addresses |= {f"fn.{name}": address for name, address in prepared.functions.items()}
         table = self.functions = functions(self.code.dtype) | prepared.functions
-        self.addresses = {f"fn.{name}": address for name, address in table.items()}
-        if any(node.op in ROWWISE for node in self.code.plan.nests):
-            self.addresses |= {f"fn.{name}": address for name, address in rowwise(self.code.dtype).items()}
-        self.addresses |= prepared.weights.addresses
-        self.addresses |= {"starts": address_of(starts), "room": room_address()}
-        self.addresses |= layout.addresses
         self.inputs_as(table["gemm"], table["outer"])
-        wanted = {"tasks": TURN * max(len(starts) - 1, 1), **carried}
-        wanted |= {"lists": list_stride * threads, "scratch": scratch_stride * threads}
-        wanted["work"] = work if self.code.plan.sums else work * threads
-        self._memory(wanted, zeroed=1 + len(carried))
+        self.buffer, self.zeros = take(frame.nbytes), frame.zeros
+        self.buffer.array((self.zeros,), np.uint8).fill(0)
+        for name, place in frame.places.items():
+            self.addresses[name] = self.buffer.address + place
         if sources is not None:
             self._sources(sources)
 
     def _sources(self, sources: Sources) -> None:
-        order = self.layout.order
-        self.ints("base.source", sources.base[order])
-        self.ints("count.source", sources.counts[order])
+        self.ints("base.source", self.layout.sorted(sources.base))
+        self.ints("count.source", self.layout.sorted(sources.counts))
         self.ints("positions", np.arange(self.packing.pad(sources.longest), dtype=self.code.dtype))
         for name, array in sources.arrays.items():
             self.held.append(array)
             self.addresses[f"source.{name}"] = address_of(array)
             self.sizes[f"ld.source.{name}"] = array.strides[0]
-
-    def _memory(self, wanted: Mapping[str, int], zeroed: int) -> None:
-        """All working memory in one piece; the first `zeroed` parts start as zeros."""
-        sizes = [-(-n // 64) * 64 for n in wanted.values()]
-        self.buffer = take(sum(sizes))
-        self.zeros = sum(sizes[:zeroed])
-        self.buffer.array((self.zeros,), np.uint8)[:] = 0
-        at = self.buffer.address
-        for name, n in zip(wanted, sizes):
-            self.addresses[name] = at
-            at += n
 
     def carried_array(self, name: str, rows: int, row_bytes: int) -> np.ndarray:
         """Working memory `name` as (rows, padded size)."""
@@ -117,7 +142,7 @@ class Call:
         self.addresses[name] = address_of(array)
 
     def rows(self, name: str, rows: Rows) -> None:
-        self.ints(f"base.{name}", rows.base[self.layout.order])
+        self.ints(f"base.{name}", self.layout.sorted(rows.base))
         self.sizes["step" if name == "in" else "step_y"] = rows.step
 
     def sequence(self, name: str, array: np.ndarray, column: int = 0) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class Layout:
     identity: bool
     chunks: dict[int, tuple[np.ndarray, int]] = field(default_factory=dict)
     addresses: dict[str, int] = field(default_factory=dict)
+    frames: dict[tuple, Any] = field(default_factory=dict)  # of the calls with this layout
 
     def __post_init__(self):
         self.addresses = {"counts": address_of(self.counts), "offsets": address_of(self.offsets)}
@@ -51,11 +53,21 @@ class Layout:
             self.chunks[limit] = starts, int(np.diff(self.offsets[starts]).max(initial=0))
         return self.chunks[limit]
 
+    @cached_property
     def finals(self) -> np.ndarray:
         """Row of each sequence's final state in a history of states, in sorted order."""
         n = self.sorted_lengths
         position = np.arange(self.batch)
         return np.where(n == 0, position, self.batch + self.offsets[np.maximum(n - 1, 0)] + position)
+
+    @cached_property
+    def turns(self) -> np.ndarray:
+        """Row of each sequence's final state where two states take turns, in sorted order."""
+        return (self.sorted_lengths % 2) * self.batch + np.arange(self.batch)
+
+    def sorted(self, array: np.ndarray) -> np.ndarray:
+        """An array (batch, ...) in sorted order."""
+        return array if self.identity else array[self.order]
 
 
 def layout_of(lengths: np.ndarray, full: bool) -> Layout:

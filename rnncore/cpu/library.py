@@ -205,6 +205,16 @@ def pack(table, many, base, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u1
         stride_k, stride_n, k, n = load_int(at + 16), load_int(at + 24), load_int(at + 32), load_int(at + 40)
         k0, n0, total_k, total_n = load_int(at + 48), load_int(at + 56), load_int(at + 64), load_int(at + 72)
         j = 0
+        if stride_n == ITEM:
+            while j < n:
+                column = n0 + j
+                panel = column // width * width
+                wide = min(WIDEST, (total_n - panel + COUNT - 1) // COUNT) * COUNT
+                several = min(n - j, wide - (column - panel), COUNT)
+                source, target = w + j * ITEM, to + (panel * total_k + column - panel + k0 * wide) * ITEM
+                for i in range(k):
+                    store_n(target + i * wide * ITEM, load_n(source + i * stride_k, several), several)
+                j += several
         while j < n:
             column = n0 + j
             panel = column // width * width

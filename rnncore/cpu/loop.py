@@ -160,6 +160,7 @@ class Packing:
         self.nodes: list[Node] = []
         self.places: dict[str, int] = {}
         self.bytes = 0
+        self.placed: dict[int, Packing] = {}
         kernel = code.kernel
         for k, product in enumerate(kernel.packs):
             self._product(k, product)
@@ -186,9 +187,14 @@ class Packing:
 
     def with_positions(self, n: int) -> Packing:
         """The same table where vectors over positions have room for `n`."""
-        made = copy.copy(self)
-        made.sizes = {**self.sizes, POSITION: n}
-        made._measure()
+        made = self.placed.get(n)
+        if made is None:
+            made = copy.copy(self)
+            made.sizes = {**self.sizes, POSITION: n}
+            made._measure()
+            if len(self.placed) > 256:
+                self.placed.clear()
+            self.placed[n] = made
         return made
 
     def pad(self, n: int) -> int:

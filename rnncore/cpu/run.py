@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -72,8 +73,14 @@ def threads_for(layer: Stepped, sizes, layout: Layout, factor: float = 1.0) -> i
     allowed = available_threads()
     if allowed == 1 or layout.batch < 2:
         return 1
-    weights = sum(prod(sizes[d] for d in p.shape) for p in layer.step.params)
+    weights = _weights(layer.step, tuple(sizes.items()))
     return min(allowed, layout.batch) if 2.0 * weights * layout.rows * factor > _PARALLEL_FLOPS else 1
+
+
+@lru_cache(maxsize=512)
+def _weights(step, items: tuple[tuple[Any, int], ...]) -> int:
+    sizes = dict(items)
+    return sum(prod(sizes[d] for d in p.shape) for p in step.params)
 
 
 def loop_forward(
@@ -144,7 +151,7 @@ def forward_call(layer: Stepped, sizes, prepared: Prepared, layout: Layout, stat
         array = arrays[s] = buffer.array((n_rows, width // dtype.itemsize), dtype)
         given = state.get(s)
         size = sizes[step.dims[s]]
-        array[: layout.batch, :size] = 0 if given is None else given if layout.identity else given[layout.order]
+        array[: layout.batch, :size] = 0 if given is None else layout.sorted(given)
     return call, kept, arrays
 
 
@@ -182,10 +189,13 @@ def _backward_rows(width: int, held: int) -> int:
 
 
 def _final(array: np.ndarray, full: bool, layout: Layout, size: int) -> np.ndarray:
-    position = np.arange(layout.batch)
-    rows = layout.finals() if full else (layout.sorted_lengths % 2) * layout.batch + position
-    result = np.empty((layout.batch, size), array.dtype)
-    result[layout.order] = array[rows, :size]
+    return _unsorted(array[layout.finals if full else layout.turns, :size], layout)
+
+
+def _unsorted(rows: np.ndarray, layout: Layout) -> np.ndarray:
+    """A copy of rows of sequences in sorted order, in the caller's order."""
+    result = np.empty(rows.shape, rows.dtype)
+    result[slice(None) if layout.identity else layout.order] = rows
     return result
 
 
@@ -255,9 +265,8 @@ def _reverse(tape: LoopTape, prepared: Prepared, adjoints, dfinal, dxs, grads, s
     for name, given in adjoints.items():
         call.sequence(name, *given)
     carried = {s: call.carried_array(f"adj.{s}", 2 * layout.batch, widths[s]) for s in step.states}
-    at = (layout.sorted_lengths % 2) * layout.batch + np.arange(layout.batch)
     for s in dfinal.keys() & carried.keys():
-        carried[s][at, : sizes[step.dims[s]]] = dfinal[s][layout.order]
+        carried[s][layout.turns, : sizes[step.dims[s]]] = layout.sorted(dfinal[s])
     for label in plan.outs:
         dx = dxs.get(label[2:])
         call.sizes[f"want.{label}"] = int(dx is not None)
@@ -270,12 +279,9 @@ def _reverse(tape: LoopTape, prepared: Prepared, adjoints, dfinal, dxs, grads, s
         table = functions(prepared.code.dtype)
         call.inputs_as(table["lookup"], table["scatter"])
     call.go()
-    results = {}
-    for s, array in carried.items():
-        results[s] = np.empty((layout.batch, sizes[step.dims[s]]), tape.dtype)
-        results[s][layout.order] = array[: layout.batch, : sizes[step.dims[s]]]
+    starts = {s: _unsorted(a[: layout.batch, : sizes[step.dims[s]]], layout) for s, a in carried.items()}
     call.release()
-    return results
+    return starts
 
 
 def _own_sums(plan, step, sizes, dtype) -> dict[str, np.ndarray]:
