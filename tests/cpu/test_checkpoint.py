@@ -99,11 +99,11 @@ def test_the_tape_holds_the_states_of_every_kth_step_alone():
 def test_a_training_step_never_holds_more_than_a_stretch(monkeypatch):
     net = rn.Network(stress.memory(64), inputs=8)
     params, x = net.init(), np.zeros((4, 1024, 8), "float32")
-    dy, most = np.zeros((4, 1024, 64), "float32"), {}
+    dy, most, buffer = np.zeros((4, 1024, 64), "float32"), {}, memory.Buffer
     for every in (None, "sqrt"):
         now, peak = 0, 0
 
-        class Counted(memory.Buffer):
+        class Counted(buffer):
             __slots__ = ()
 
             def __init__(self, raw, nbytes):
