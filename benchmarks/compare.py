@@ -5,11 +5,12 @@ the same weights, sequences and number of threads; their results must agree befo
 call with weights packed before (`Network.bind`). *Training*: forward and backward, gradients of x and of every weight.
 
 A row's calls are made and compiled first, then timed in turns, in one process; figures are medians. Between turns all
-rest until the others' spinning threads sleep: without that each is measured with one processor taken away. The peak of
-the machine is that of `benchmarks.machine.Peak`, asked before each row; a share of it counts matrix products only.
+rest until the others' spinning threads sleep: without that (``--mixed 1``) each shares a processor with them. The peak
+of the machine is that of `benchmarks.machine.Peak`, asked before each row; a share of it counts matrix products only.
 
 ``--cells lstm,gru``, ``--shapes "B32 T100 I64 H64,..."``, ``--what infer``, ``--peers torch,jax`` make parts of the
-table, judged by what they hold; ``--json FILE`` writes it, ``--markdown FILE`` puts it between the marks of a page.
+table, judged by what they hold; ``--json FILE`` writes it, ``--markdown FILE`` puts it between the marks of a page;
+``--join FILE,FILE,...`` makes one table of parts that were written before, and measures nothing.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def rows_of(cell: str, shape: tuple, what: list[str], options: argparse.Namespac
     for k in what:
         peak.measure()
         timed = {side: made[k] for side, made in sides.items() if k in made}
-        seconds = in_turns(timed, options.rounds, least=TURN)
+        rests = {"rest": 0.0} if options.mixed else {"least": TURN}
+        seconds = in_turns(timed, options.rounds, **rests)
         others = {side: s for side, s in seconds.items() if side != "ours"}
         best = min(others, key=others.__getitem__, default=None)
         flops = 2 * WHAT[k] * shape[0] * shape[1] * multiply_adds(one)
@@ -151,7 +153,7 @@ def parsed() -> argparse.Namespace:
     every = ",".join(map(named, SHAPES))
     given = {"cells": ",".join(CELLS), "shapes": every, "what": ",".join(WHAT), "peers": ",".join(PEERS)}
     options = arguments("Speed against the fastest peer and the machine.", rounds=9, **given, dtype="float32",
-                        json="", markdown="")  # fmt: skip
+                        mixed=0, json="", markdown="", join="")  # fmt: skip
     for name, known in {"cells": CELLS, "shapes": list(map(named, SHAPES)), "what": WHAT}.items():
         chosen = [k.strip() for k in getattr(options, name).split(",")]
         for k in chosen:
@@ -162,28 +164,39 @@ def parsed() -> argparse.Namespace:
     return options
 
 
-def main() -> None:
-    options = parsed()
+def measured(options: argparse.Namespace) -> tuple[str, list[dict]]:
+    """The machine and the rows of a run."""
     from .peers import versions
 
     peak, rows = Peak(options.threads, options.dtype), []
     for cell in options.cells:
-        for shape in SHAPES:
-            if named(shape) in options.shapes:
-                rows += rows_of(cell, shape, options.what, options, peak)
-                for line in shown(rows[-len(options.what):], options.peers)[1]:
-                    print("   ".join(line[:-1]), flush=True)
+        for shape in map(shape_of, options.shapes):
+            rows += rows_of(cell, shape, options.what, options, peak)
+            for line in shown(rows[-len(options.what):], options.peers)[1]:
+                print("   ".join(line[:-1]), flush=True)
     for row in rows:
         row["share"] = row["speed"] / peak.value
-    rows.sort(key=lambda r: (options.cells.index(r["cell"]), options.what.index(r["what"])))
-    machine = f"{options.dtype}, {described(options.threads, versions(options.peers))}; {peak}"
+    return f"{options.dtype}, {described(options.threads, versions(options.peers))}; {peak}", rows
+
+
+def joined(files: list[str]) -> tuple[str, list[dict]]:
+    """The same of files; of the machine what the first one says."""
+    parts = [json.loads(Path(name).read_text()) for name in files]
+    return parts[0]["machine"], [row for part in parts for row in part["rows"]]
+
+
+def main() -> None:
+    options = parsed()
+    machine, rows = joined(options.join.split(",")) if options.join else measured(options)
+    order = list(CELLS), list(WHAT), list(map(named, SHAPES))
+    rows.sort(key=lambda r: [known.index(r[k]) for known, k in zip(order, ("cell", "what", "shape"))])
     head, lines = shown(rows, options.peers)
     mean_head = ["best/ours", "geometric mean", "smallest", "rows"]
-    print(f"\nmilliseconds, medians of calls in {options.rounds} turns; {machine}\n")
+    print(f"\nmilliseconds, medians of calls in turns; {machine}\n")
     print(table(head, lines), "\n")
     print(table(mean_head, means(rows)))
     if options.json:
-        Path(options.json).write_text(json.dumps({"machine": machine, "peak": peak.value, "rows": rows}, indent=1))
+        Path(options.json).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
     if options.markdown:
         text = f"{machine}.\n\n{as_markdown(head, lines)}\n\n{as_markdown(mean_head, means(rows))}"
         into_page(options.markdown, f"compare {options.dtype}", text)
