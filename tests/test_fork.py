@@ -123,13 +123,13 @@ def test_no_lock_of_the_parents_other_threads_is_shut_in_the_child():
 
 def test_a_fork_waits_for_what_is_being_compiled(monkeypatch):
     begun, ended = threading.Event(), []
-    text = '''from numba import cfunc
+    text = """from numba import cfunc
 
 
 @cfunc("int64(int64)")
 def kernel(a):
     return 3 * a + 1
-'''
+"""
 
     def slow(*_):
         begun.set()

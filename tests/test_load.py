@@ -62,8 +62,9 @@ def test_the_same_bits_for_any_number_of_threads_and_run_after_run(name, monkeyp
         same_bits(f"{threads} threads", got, want)
 
 
-def test_sixteen_threads_call_one_network(answers):
+def test_sixteen_threads_call_one_network(answers, monkeypatch):
     """Inference, training and a bound network in turns, and one stream that all of them drive."""
+    monkeypatch.setenv("RNNCORE_NUM_THREADS", "24")  # so many that one of them has workers, too
     bound, stream = net.bind(params), net.stream(params, batch=16)
     step = BATCHES[0][:, 0]
     single, wrong, steps, start = net.stream(params, batch=16), [], [], threading.Barrier(16)

@@ -6,21 +6,20 @@ import it, which would take most of its time.
 
 from __future__ import annotations
 
-import importlib.util
+import linecache
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
-__all__ = ["compile_file", "link"]
+__all__ = ["compile_text", "link"]
 
 _NUMBAS = b"numba_gil_ensure"  # whatever calls numba's runtime calls this
 
 
-def compile_file(name: str, path: Path) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Compile the module at `path`, and return its object code.
+def compile_text(name: str, text: str) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Compile a module's text, and return its object code. Nothing is read from a disk, or written to one.
 
     Returns
     -------
@@ -36,20 +35,18 @@ def compile_file(name: str, path: Path) -> tuple[dict[str, bytes], dict[str, str
     """
     from numba.core.ccallback import CFunc
 
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    write, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    where = f"<{name}>"
+    linecache.cache[where] = len(text), None, text.splitlines(True), where  # functions are asked for their source
+    module = sys.modules[name] = ModuleType(name)
     try:
-        spec.loader.exec_module(module)
+        exec(compile(text, where, "exec", dont_inherit=True), vars(module))
     finally:
-        sys.dont_write_bytecode = write
-        del sys.modules[name]
+        del sys.modules[name], linecache.cache[where]
     made: dict[str, Any] = {key: value for key, value in vars(module).items() if isinstance(value, CFunc)}
     objects = {key: value._library.serialize_using_object_code()[2][0] for key, value in made.items()}
     for key, code in objects.items():
         if _NUMBAS in code:
-            raise RuntimeError(f"{key} of {path} calls numba's runtime: what is kept is made of lowered functions")
+            raise RuntimeError(f"{key} of {name} calls numba's runtime: what is kept is made of lowered functions")
     return objects, {key: value.native_name for key, value in made.items()}
 
 

@@ -7,7 +7,6 @@ verify, or a cache that cannot be written, costs a compilation, never a wrong re
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
 import os
@@ -23,7 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from .machine import host
-from .native import compile_file, link
+from .native import compile_text, link
 
 __all__ = ["cache_folder", "exported", "load_module"]
 
@@ -40,7 +39,7 @@ _FLAGS = (
     "NUMBA_OPT", "NUMBA_LOOP_VECTORIZE", "NUMBA_SLP_VECTORIZE", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES",
     "NUMBA_ENABLE_AVX", "NUMBA_BOUNDSCHECK",
 )  # fmt: skip
-_STALE_SECONDS = 24 * 3600
+_STALE_SECONDS = 3600  # a folder is filled in milliseconds
 
 
 def load_module(text: str) -> SimpleNamespace:
@@ -65,12 +64,15 @@ def exported(module: SimpleNamespace, many: int) -> list[int]:
 
 
 def cache_folder() -> Path:
-    """Where kernels are kept: ``RNNCORE_CACHE_DIR``, else the user's cache folder."""
+    """Where kernels are kept: ``RNNCORE_CACHE_DIR``, else the user's cache folder, else one for temporary files."""
     asked = os.environ.get("RNNCORE_CACHE_DIR")
     if asked:
         return Path(asked)
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "rnncore" / "kernels"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "rnncore" / "kernels"
+    except RuntimeError:  # a user without a home, as in containers
+        return Path(tempfile.gettempdir()) / f"rnncore-kernels-{os.getuid()}"
 
 
 @lru_cache(maxsize=1)
@@ -89,24 +91,10 @@ def _key(text: str) -> str:
     return hashlib.sha256((_environment() + text).encode()).hexdigest()[:32]
 
 
-@lru_cache(maxsize=1)
-def _process_folder() -> Path:
-    """A folder of this process alone, for when the cache cannot be used."""
-    folder = Path(tempfile.mkdtemp(prefix="rnncore-"))
-    owner = os.getpid()
-
-    def remove() -> None:
-        if os.getpid() == owner:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(remove)
-    return folder
-
-
 def _usable_root() -> Path | None:
     """The cache folder if it can be written and nobody else can write to it."""
-    root = cache_folder()
     try:
+        root = cache_folder()
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = root.stat()
         if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
@@ -143,10 +131,11 @@ def _private(folder: Path) -> bool:
 
 
 def _from_disk(key: str) -> SimpleNamespace | None:
-    folder = cache_folder() / key
-    if not (folder.is_dir() and _private(folder)):
+    try:
+        folder = cache_folder() / key
+        files = _verified(folder) if _private(folder) else None
+    except OSError:
         return None
-    files = _verified(folder)
     if files is None:
         return None
     symbols = json.loads(files[_SYMBOLS])
@@ -154,51 +143,55 @@ def _from_disk(key: str) -> SimpleNamespace | None:
 
 
 def _compile(key: str, text: str) -> SimpleNamespace:
+    objects, symbols = compile_text(f"rnncore_kernel_{key}", text)
     root = _usable_root()
-    parent = root or _process_folder()
-    _sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix="new-", dir=parent))
-    path = folder / "kernel.py"
-    path.write_text(text)
-    objects, symbols = compile_file(f"rnncore_kernel_{key}", path)
-    if root is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        try:
-            _fill(folder, objects, symbols)
-            _publish(folder, root / key)
-        except OSError:
-            pass  # a full or vanished disk: what was compiled is in memory
+    if root is not None:
+        _sweep(root)
+        _keep(root / key, text, objects, symbols)
     return link(objects, symbols)
 
 
-def _fill(folder: Path, objects: dict[str, bytes], symbols: dict[str, str]) -> None:
-    for name, code in objects.items():
-        (folder / f"{name}.o").write_bytes(code)
-    (folder / _SYMBOLS).write_text(json.dumps(symbols))
-    (folder / "SUMS").write_text(json.dumps({name: _sum(data) for name, data in _files(folder).items()}))
+def _keep(final: Path, text: str, objects: dict[str, bytes], symbols: dict[str, str]) -> None:
+    """Write a kernel's folder, if that can be done: what was compiled is in memory."""
+    folder = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="new-", dir=final.parent))
+        _fill(folder, text, objects, symbols)
+        _publish(folder, final)
+    except OSError:  # a full disk, one that vanished, or another process was first
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fill(folder: Path, text: str, objects: dict[str, bytes], symbols: dict[str, str]) -> None:
+    files = {"kernel.py": text.encode(), _SYMBOLS: json.dumps(symbols).encode()}
+    files |= {f"{name}.o": code for name, code in objects.items()}
+    files["SUMS"] = json.dumps({name: _sum(data) for name, data in files.items()}).encode()
+    for name, data in files.items():
+        with open(folder / name, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _publish(folder: Path, final: Path) -> None:
-    for path in folder.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
     if final.exists():
         if _verified(final):
             shutil.rmtree(folder, ignore_errors=True)
             return
         final.rename(final.with_name(f"new-bad-{os.getpid()}-{time.time_ns()}"))
-    try:
-        folder.rename(final)
-    except OSError:  # another process was first
-        shutil.rmtree(folder, ignore_errors=True)
+    folder.rename(final)
 
 
 def _sweep(root: Path) -> None:
-    """Remove what killed processes left behind."""
+    """Remove what killed processes left behind, and what was damaged."""
     for path in root.glob("new-*"):
         try:
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            if time.time() - path.stat().st_mtime < _STALE_SECONDS:
+                continue
+            if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
         except OSError:
             continue

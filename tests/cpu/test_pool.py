@@ -106,6 +106,12 @@ def test_callers_and_workers_are_no_more_than_the_threads_of_a_call(two):
     assert pool.with_team(2, lambda boxes, workers: workers) == 1
 
 
+def test_one_call_at_a_time_has_the_workers(two, monkeypatch):
+    monkeypatch.setenv("RNNCORE_NUM_THREADS", "8")
+    inside = pool.with_team(3, lambda boxes, workers: (workers, pool.with_team(3, lambda *given: given)))
+    assert inside == (2, (0, 0))
+
+
 def test_a_failure_is_counted_out(two):
     def fails(boxes, workers):
         raise KeyError

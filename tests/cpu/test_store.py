@@ -15,7 +15,7 @@ import stress
 
 import rnncore as rn
 from rnncore.cpu import loop, store
-from rnncore.cpu.native import compile_file
+from rnncore.cpu.native import compile_text
 
 TEXT = """\
 from numba import cfunc
@@ -36,7 +36,7 @@ def fresh(tmp_path, monkeypatch):
     """An empty cache folder, and nothing loaded in this process; gives a function that loads anew."""
     monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path / "kernels"))
     calls = []
-    monkeypatch.setattr(store, "compile_file", lambda *given: calls.append(given) or compile_file(*given))
+    monkeypatch.setattr(store, "compile_text", lambda *given: calls.append(given) or compile_text(*given))
 
     def load(text=TEXT):
         monkeypatch.setattr(store, "_loaded", {})
@@ -159,7 +159,7 @@ def test_a_folder_without_permission_to_write(fresh, tmp_path):
     assert compiled(fresh())
 
 
-def test_what_killed_processes_left_is_swept_after_a_day(fresh, tmp_path):
+def test_what_killed_processes_left_is_swept_after_an_hour(fresh, tmp_path):
     old, young = tmp_path / "kernels" / "new-old", tmp_path / "kernels" / "new-young"
     for folder in (old, young):
         folder.mkdir(parents=True)
