@@ -198,7 +198,9 @@ def main() -> None:
     if options.json:
         Path(options.json).write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
     if options.markdown:
-        text = f"{machine}.\n\n{as_markdown(head, lines)}\n\n{as_markdown(mean_head, means(rows))}"
+        bars = "\n".join(f"- {text}" for text in missed(rows)) or "None is missed."
+        tables = as_markdown(head, lines), as_markdown(mean_head, means(rows))
+        text = "\n\n".join([f"Milliseconds. {machine}.", *tables, "Bars that are missed:", bars])
         into_page(options.markdown, f"compare {options.dtype}", text)
     verdict(options, missed(rows))
 
