@@ -199,10 +199,10 @@ def measured(one: Case, peak: float, rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", rounds=7, threads=1, markdown="")
+    options = arguments(__doc__ or "", rounds=7, threads=1, units=",".join(map(str, SIZES)), markdown="")
     rows, missed, peak = [], [], Peak(1)
     for cell, form in FORMS:
-        for units in SIZES:
+        for units in map(int, options.units.split(",")):
             peak.measure()
             one = case(cell, (1, 1, units, units), **form)
             t = measured(one, peak.value, options.rounds)

@@ -158,9 +158,9 @@ class Run:
         places = [0 if a is None else address_of(a) for a in (memory, x, y)]
         self._held = program, memory, x, y
         self._record = np.array([program.address, *places, 0, 0], np.int64)
-        run = runner(str(program.dtype))
-        self._alone = partial(run.held if program.flops < _SHORT_FLOPS else run.go, address_of(self._record))
-        self.go = partial(with_team, program.workers + 1, self._together) if program.workers else self._alone
+        run, short = runner(str(program.dtype)), program.flops < _SHORT_FLOPS
+        self._alone = partial(run.held if short else run.go, address_of(self._record))
+        self.go = self._alone if short else partial(with_team, program.workers + 1, self._together)
 
     def _together(self, boxes: int, workers: int) -> int:
         self._record[4:] = boxes, workers

@@ -1,5 +1,8 @@
 """Matrices stored as bfloat16: rounding, products against NumPy, networks against rounded parameters."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import stress
@@ -91,6 +94,21 @@ def test_a_decoder():
     y, want = near.step(), exact.step()
     close("y", y, want, 0.02)
     assert not np.array_equal(y, want)
+
+
+ASKED = """
+import numpy as np, rnncore as rn
+from rnncore.cpu.bfloat16 import products
+net, x = rn.Network(rn.cells.vanilla(4), inputs=3), np.ones((1, 2, 3))
+net.bind(net.init())(x), net.stream(net.init()).step(x[:, 0])
+assert products.cache_info().currsize == 0
+net.bind(net.init(), weights="bfloat16")
+assert products.cache_info().currsize == 1
+"""
+
+
+def test_its_products_are_made_when_they_are_asked_for():
+    subprocess.run([sys.executable, "-c", ASKED], check=True)
 
 
 def test_half_the_memory():
