@@ -9,6 +9,7 @@ import dask
 import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
 import rnncore as rn
@@ -140,8 +141,15 @@ def test_as_many_callers_as_threads_leave_nothing_to_workers(by, monkeypatch):
     assert any(share(2) < 0.15 for _ in range(5))
 
 
+@pytest.fixture(scope="module")
+def loky():
+    """joblib's processes, which it would keep for minutes."""
+    yield "loky"
+    get_reusable_executor().shutdown(wait=True)
+
+
 @pytest.mark.parametrize("inner", [None, 1, 2])
-def test_processes_of_joblib_share_the_processors_out(inner, answers, monkeypatch):
+def test_processes_of_joblib_share_the_processors_out(inner, loky, answers, monkeypatch):
     monkeypatch.delenv("RNNCORE_NUM_THREADS", raising=False)
     given = joblib.cpu_count()
 
@@ -151,7 +159,7 @@ def test_processes_of_joblib_share_the_processors_out(inner, answers, monkeypatc
 
         return net(params, x)[0], pool.available_threads(), len(pool._pool.workers)
 
-    with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=inner):
+    with joblib.parallel_config(loky, n_jobs=2, inner_max_num_threads=inner):
         found = joblib.Parallel()(joblib.delayed(work)(net, params, x) for x in BATCHES)
     for (y, threads, workers), want in zip(found, answers):
         assert np.array_equal(y.ravel(), want[: y.size])
