@@ -137,7 +137,7 @@ def test_as_many_callers_as_threads_leave_nothing_to_workers(by, monkeypatch):
         return sum(time.clock_gettime(clock) for clock in clocks)
 
     share(1)
-    assert any(share(1) > 0.3 for _ in range(10)) or len(os.sched_getaffinity(0)) == 1
+    assert any(share(1) > 0.2 for _ in range(20)) or len(os.sched_getaffinity(0)) == 1
     assert any(share(2) < 0.15 for _ in range(5))
 
 

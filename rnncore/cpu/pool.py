@@ -159,15 +159,17 @@ class _Pool:
                 total = threads_allowed()
                 wanted = min(threads - 1, max(total - self.callers, 0))
                 self.total = total if wanted else 0
-            self._make_room()
+            if self.total:
+                self._make_room()
             return wanted
 
     def leave(self, workers: int) -> None:
         """Count a call out that had so many workers."""
         with self.lock:
             self.callers -= 1
-            self.total = 0 if workers else self.total
-            self._make_room()
+            if self.total:
+                self.total = 0 if workers else self.total
+                self._make_room()
 
     def _make_room(self) -> None:
         _room[0] = max(self.total - self.callers, 0)
