@@ -198,10 +198,10 @@ def reduced(each: np.ndarray, reduction: str) -> float:
     return float(each.mean(dtype=np.float64) if reduction == "mean" else each.sum(dtype=np.float64))
 
 
-def _evaluated(loss, target, net, o, batch, gradient, dtype):
-    if loss.component.target == "class":
-        target = _one_hot(target, o.shape[1], dtype)
-    return value_and_gradient(loss, o, target, gradient)
+def _compared(loss, target, net, batch, dtype) -> np.ndarray:
+    """Target rows as a loss reads them: numbers as they are, classes one-hot."""
+    rows = target_rows(loss, target, net, batch.out)
+    return _one_hot(rows, net.outputs or net.features, dtype) if loss.component.target == "class" else rows
 
 
 def network_loss(net, params, x, target, loss, lengths, state, reduction, **given) -> float:
@@ -211,9 +211,9 @@ def network_loss(net, params, x, target, loss, lengths, state, reduction, **give
     check_reduction(reduction)
     bound = as_loss(loss)
     batch = net._batch(params, x, lengths, state, target, **given)
-    rows = target_rows(bound, target, net, batch.out)
+    rows = _compared(bound, target, net, batch, params.dtype)
     o, _ = infer_rows(net, params, batch)
-    each, _ = _evaluated(bound, rows, net, o, batch, False, params.dtype)
+    each, _ = value_and_gradient(bound, o, rows, False)
     return reduced(each, reduction)
 
 
@@ -223,20 +223,18 @@ def loss_grads_and_state(
 ):  # fmt: skip
     """Value and gradient (see `Network.loss_and_grad`), and the final state."""
     from .execute import backward_rows, forward_rows
-    from .teaching import fed_back, lesson, ratio_of
+    from .teaching import lesson, ratio_of
 
     check_reduction(reduction)
     bound = as_loss(loss)
     batch = net._batch(params, x, lengths, state, target, "never", **given)
-    rows = target_rows(bound, target, net, batch.out)
+    rows = _compared(bound, target, net, batch, params.dtype)
     ratio = ratio_of("always" if teacher_forcing is None and batch.writing is not None else teacher_forcing)
-    if ratio:
-        true = _one_hot(rows, fed_back(net)[2], params.dtype) if bound.component.target == "class" else rows
-        batch.lesson = lesson(net, batch, true, ratio, seed, params.dtype)
+    batch.lesson = lesson(net, batch, rows, ratio, seed, params.dtype)
     batch.checkpoint = as_checkpoint(checkpoint)
     o, final, tape = forward_rows(net, params, batch, seed)
     try:
-        each, gradient = _evaluated(bound, rows, net, o, batch, True, params.dtype)
+        each, gradient = value_and_gradient(bound, o, rows, True)
         do = np.array(gradient, dtype=params.dtype)
         if reduction == "mean" and len(o):
             do /= len(o)

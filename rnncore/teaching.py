@@ -93,15 +93,20 @@ def lesson(net, batch: Batch, true: np.ndarray, ratio: float, seed, dtype) -> Le
     if true.shape[1] != size:
         raise InputError(f"teacher forcing hands on targets of size {size}, as is fed back, got {true.shape[1]}")
     coins = np.ones(len(true)) if ratio == 1 else _generator(seed).random(len(true)) < ratio
-    out = batch.out
-    index = out.index
-    rows = int(out.counts.sum()) if out.form == "list" else out.size * out.time
-    arrays = {name: zeros((rows, n), dtype) for name, n in zip(layer.true_inputs, (size, 1), strict=True)}
-    for array, values in zip(arrays.values(), (true, coins[:, None]), strict=True):
-        array[index] = values
+    values = (np.ascontiguousarray(rows, dtype) for rows in (true, coins[:, None]))
+    arrays = {name: _laid_out(rows, batch.out) for name, rows in zip(layer.true_inputs, values, strict=True)}
     taught, widths = layer.teaching, {name: a.shape[1] for name, a in arrays.items()}
     given = {**features_at(net, prefix), **widths}
     return Lesson(prefix, taught, sizes_of(taught, given), arrays)
+
+
+def _laid_out(rows: np.ndarray, out: Batch | Writing) -> np.ndarray:
+    """Rows of the steps that count as those of all steps, zero where none counts."""
+    if out.segments is None and out.form == "padded" and out.full:
+        return rows
+    made = zeros((int(out.counts.sum()) if out.form == "list" else out.size * out.time, rows.shape[1]), rows.dtype)
+    made[out.index] = rows
+    return made
 
 
 def features_at(net, prefix: str) -> dict[str, int]:

@@ -98,13 +98,31 @@ def masked_store(builder, value, pointer, mask, align):
     builder.call(fn, [value, pointer, ir.Constant(ir.IntType(32), align), mask])
 
 
+def turned(builder, rows):
+    """As many vectors as they have lanes, transposed: blocks change places, of one lane, then of two, and so on."""
+    count, step = len(rows), 1
+    kind = ir.VectorType(ir.IntType(32), count)
+    rows = list(rows)
+    while step < count:
+        low = [i if not i & step else count + i - step for i in range(count)]
+        high = [count + i if i & step else i + step for i in range(count)]
+        for r in range(count):
+            if not r & step:
+                a, b = rows[r], rows[r + step]
+                rows[r] = builder.shuffle_vector(a, b, ir.Constant(kind, low))
+                rows[r + step] = builder.shuffle_vector(a, b, ir.Constant(kind, high))
+        step *= 2
+    return rows
+
+
 @cache
 def lanes(dtype: str, count: int) -> SimpleNamespace:
     """Loads, stores and reductions for vectors of `count` lanes of `dtype`.
 
     ``load(address)``, ``load_n(address, n)`` (lanes from n on are 0 and not read), ``store``, ``store_n``,
     ``keep(v, n)`` (lanes from n on made 0), ``total(v, n)`` and ``largest(v, n)`` over the first n lanes,
-    ``load_one``, ``store_one``, ``spread``.
+    ``load_one``, ``store_one``, ``spread``; ``transpose(source, stride, target, stride, n, k)`` of up to `count` rows
+    n of k numbers.
     """
     elem, scalar, item = FLOATS[dtype]
     vector, ty = ir.VectorType(elem, count), Vector(dtype, count)
@@ -199,6 +217,27 @@ def lanes(dtype: str, count: int) -> SimpleNamespace:
 
         return ty(value), codegen
 
+    @intrinsic
+    def transpose(typingctx, source, source_stride, target, target_stride, n, k):
+        def codegen(context, builder, signature, args):
+            source, source_stride, target, target_stride, n, k = args
+            zero = ir.Constant(n.type, 0)
+            rows = []
+            for r in range(count):
+                at = builder.add(source, builder.mul(source_stride, ir.Constant(source.type, r)))
+                there = builder.icmp_signed("<", ir.Constant(n.type, r), n)
+                mask = count_mask(builder, builder.select(there, k, zero), count)
+                rows.append(masked_load(builder, pointer(builder, at, vector), vector, mask, item))
+            for r, row in enumerate(turned(builder, rows)):
+                at = builder.add(target, builder.mul(target_stride, ir.Constant(target.type, r)))
+                there = builder.icmp_signed("<", ir.Constant(k.type, r), k)
+                mask = count_mask(builder, builder.select(there, n, zero), count)
+                masked_store(builder, row, pointer(builder, at, vector), mask, item)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 6), codegen
+
+    made.transpose = transpose
     made.load, made.load_n, made.store, made.store_n, made.keep = load, load_n, store, store_n, keep
     made.total = reduction(lambda a, b: a + b, 0.0)
     made.largest = reduction(larger, float("-inf"))

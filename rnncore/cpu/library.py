@@ -59,6 +59,7 @@ from rnncore.cpu.tiles import load_bfloat16, tile_outer, tile_rows
 
 F = lanes("{dtype}", {count})
 load, load_n, store_n, load_one, store_one = F.load, F.load_n, F.store_n, F.load_one, F.store_one
+transpose = F.transpose
 add = OPS["add"]
 COUNT, ITEM, WIDEST = {count}, {item}, {widest}
 WEIGHT, load_weight = {weight}, {loads}
@@ -205,29 +206,18 @@ def pack(table, many, base, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u1
         stride_k, stride_n, k, n = load_int(at + 16), load_int(at + 24), load_int(at + 32), load_int(at + 40)
         k0, n0, total_k, total_n = load_int(at + 48), load_int(at + 56), load_int(at + 64), load_int(at + 72)
         j = 0
-        if stride_n == ITEM:
-            while j < n:
-                column = n0 + j
-                panel = column // width * width
-                wide = min(WIDEST, (total_n - panel + COUNT - 1) // COUNT) * COUNT
-                several = min(n - j, wide - (column - panel), COUNT)
-                source, target = w + j * ITEM, to + (panel * total_k + column - panel + k0 * wide) * ITEM
-                for i in range(k):
-                    store_n(target + i * wide * ITEM, load_n(source + i * stride_k, several), several)
-                j += several
         while j < n:
             column = n0 + j
             panel = column // width * width
             wide = min(WIDEST, (total_n - panel + COUNT - 1) // COUNT) * COUNT
-            inside = column - panel
-            several = min(n - j, wide - inside, COUNT)
-            for i0 in range(0, k, 8):
-                i1 = min(i0 + 8, k)
-                for jj in range(several):
-                    source = w + (j + jj) * stride_n
-                    target = to + (panel * total_k + inside + jj) * ITEM
-                    for i in range(i0, i1):
-                        store_one(target + (k0 + i) * wide * ITEM, load_one(source + i * stride_k))
+            several = min(n - j, wide - (column - panel), COUNT)
+            source, target = w + j * stride_n, to + (panel * total_k + column - panel + k0 * wide) * ITEM
+            if stride_n == ITEM:
+                for i in range(k):
+                    store_n(target + i * wide * ITEM, load_n(source + i * stride_k, several), several)
+            else:
+                for i in range(0, k, COUNT):
+                    transpose(source + i * ITEM, stride_n, target + i * wide * ITEM, wide * ITEM, several, k - i)
             j += several
 
 
