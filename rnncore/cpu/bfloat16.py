@@ -15,10 +15,10 @@ from .store import exported, load_module
 __all__ = ["NAME", "halved", "products", "rounded", "upper_halves"]
 
 NAME = "bfloat16"
-_FUNCTIONS = ("gemm", "lookup")
+_FUNCTIONS = ("gemm", "block", "lookup")
 
 _TAIL = """
-write_addresses = addresses(gemm, lookup)
+write_addresses = addresses(gemm, block, lookup)
 
 
 @cfunc("void(int64)", error_model="numpy", fastmath={"contract", "nsz"})

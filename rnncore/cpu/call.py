@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..plan.model import ROWWISE
+from .board import BOARD
 from .drawing import rowwise
 from .emit import TURN
 from .layout import Layout, Rows, Sources
@@ -27,7 +28,7 @@ def slices_of(batch: int, threads: int) -> int:
     """Slices of the batch that threads take one after another."""
     if threads == 1:
         return 1
-    return _SLICES * threads if batch >= _SLICES * threads * _SLICE_ROWS else threads
+    return _SLICES * threads if batch >= _SLICES * threads * _SLICE_ROWS else min(threads, batch)
 
 
 @dataclass(eq=False)
@@ -69,10 +70,11 @@ def _frame(
 def _framed(code, packing, layout: Layout, limit: int, threads: int, carried) -> _Frame:
     starts, most = layout.starts(max(limit, 1))
     batch, item, chunks = layout.batch, packing.item, len(starts) - 1
+    slices = slices_of(batch, threads)
     work = most * packing.work_width
     list_stride, scratch_stride = 8 * (3 * batch + 6 * most) + 64, most * 16 * item + 64
     sizes = {
-        "slices": slices_of(batch, threads), "shares": 1 if threads == 1 else _SHARES * threads,
+        "slices": slices, "waiting": threads if slices == 1 else 1, "shares": 1 if threads == 1 else _SHARES * threads,
         "chunks": chunks, "batch": batch, "list_rows": most, "step": 1, "step_y": 1,
         "work_stride": work, "list_stride": list_stride, "scratch_stride": scratch_stride,
     } | packing.counts  # fmt: skip
@@ -80,14 +82,14 @@ def _framed(code, packing, layout: Layout, limit: int, threads: int, carried) ->
     if any(node.op in ROWWISE for node in code.plan.nests):
         addresses |= {f"fn.{name}": address for name, address in rowwise(code.dtype).items()}
     addresses |= {"starts": address_of(starts), "room": room_address(), **layout.addresses}
-    wanted = {"tasks": TURN * max(chunks, 1), **carried}
+    wanted = {"tasks": TURN * max(chunks, 1), "board": BOARD, **carried}
     wanted |= {"lists": list_stride * threads, "scratch": scratch_stride * threads}
     wanted["work"] = work if code.plan.sums else work * threads
     places, at, zeros = {}, 0, 0
     for name, n in wanted.items():
         places[name] = at
         at += -(-n // 64) * 64
-        if name == "tasks" or name in carried:  # these come first, and start as zeros
+        if name in ("tasks", "board") or name in carried:  # these come first, and start as zeros
             zeros = at
     return _Frame(sizes, addresses, places, at, zeros, (starts, packing))
 
@@ -115,6 +117,8 @@ class Call:
         self.buffer.array((self.zeros,), np.uint8).fill(0)
         for name, place in frame.places.items():
             self.addresses[name] = self.buffer.address + place
+        if self.sizes["slices"] > 1:  # who waits has a slice of its own: there is nobody to help
+            self.addresses["board"] = 0
         if sources is not None:
             self._sources(sources)
 

@@ -29,16 +29,16 @@ def emit(plan: Plan, dtype: str, count: int, pretty: bool = False) -> Kernel:
         _sums(w)
         w.end()
     else:  # a slice goes through all of time without meeting another
-        _tasks(w, w.pointer("tasks"), "slices", _loop, "part == 0")
+        _tasks(w, w.pointer("tasks"), "slices", _loop, leaves=True)
     w.put("return")
     w.kernel.text = _module(w)
     return w.kernel
 
 
-def _tasks(w: Writer, turn: str, tasks: str, body: Callable[[Writer], None], waits: str = "") -> None:
-    """Take tasks until none is left, then wait for those that other threads have taken.
+def _tasks(w: Writer, turn: str, tasks: str, body: Callable[[Writer], None], leaves: bool = False) -> None:
+    """Take tasks until none is left; wait for those that others have taken, with `leaves` only where that may help.
 
-    `turn` is the address of two counts: tasks taken, tasks done. `waits` is the condition to wait, if not all do.
+    `turn` is the address of two counts: tasks taken, tasks done.
     """
     many = w.size(tasks)
     w.put(f"task = fetch_add({turn}, 1)")
@@ -50,11 +50,11 @@ def _tasks(w: Writer, turn: str, tasks: str, body: Callable[[Writer], None], wai
     w.end()
     w.put(f"task = fetch_add({turn}, 1)")
     w.end()
-    done = w.pointer("fn.wait")
-    if waits:
-        w.block(f"if {waits}:")
-    w.put(f"call_two({done}, ({turn} + 8, {many}))")
-    if waits:
+    if leaves:
+        w.block(f"if part < {w.size('waiting')}:")
+    part = "part" if leaves else "0"
+    w.put(f"call_five({w.pointer('fn.wait')}, ({turn} + 8, {many}, {w.pointer('board')}, {w.pointer('room')}, {part}))")
+    if leaves:
         w.end()
 
 
@@ -193,7 +193,8 @@ def _product(w: Writer, product: Product, span: str) -> None:
         w.put(f"# {slots} {'=' if product.first else '+='} {operands} times {_matrices(product)}")
     _call(w, function, base, ld, rows, shift, w.pointer(f"pack.{k}"),
           f"{w.pointer('work')} + o_work_{product.slots[0].name}", "ld_work", to, to_shift,
-          "rows", f"({columns}) // {w.item}", _inner(w, product), "0" if product.first else "1", start)  # fmt: skip
+          "rows", f"({columns}) // {w.item}", _inner(w, product), "0" if product.first else "1", start,
+          w.pointer("board"), w.pointer("fn.block"))  # fmt: skip
 
 
 def _matrices(product: Product) -> str:
@@ -215,7 +216,7 @@ def _post(w: Writer, product: Product) -> None:
     start = w.pointer(f"bias.{k}") if first else "0"
     _call(w, w.pointer("fn.gemm"), base, ld, rows, shift, w.pointer(f"pack.{k}"), out,
           w.size(f"ld.out.{slot.out}"), "list_in", "0", "rows_own", w.count_of(slot.dim), _inner(w, product),
-          "0" if first else "1", start)  # fmt: skip
+          "0" if first else "1", start, w.pointer("board"), w.pointer("fn.block"))  # fmt: skip
     w.end()
 
 
@@ -280,7 +281,7 @@ def _module(w: Writer) -> str:
         f'F = lanes("{w.dtype}", {w.count})',
         ", ".join(functions) + " = " + ", ".join(f"F.{f}" for f in functions),
         *ops,
-        f"call_library, call_two = call({ARITY}), call(2)",
+        f"call_library, call_five = call({ARITY}), call(5)",
         "",
         "",
         "@lowered",

@@ -3,7 +3,8 @@
 Functions are C functions of sixteen int64 (addresses, widths in bytes, counts), reached by address:
 so loop kernels compile without them.
 
-- ``gemm``: rows of C (+)= rows of A times a packed matrix; ``lookup`` the same for tokens.
+- ``gemm``: rows of C (+)= rows of A times a packed matrix; ``lookup`` the same for tokens. Given a board, where other
+  threads wait for work, it shares its columns out: ``block`` does some of them.
 - ``outer``: C += sum over rows of outer products; ``scatter`` the same for tokens.
 - ``colsum``: c += sum over rows.  ``pack``: blocks of matrices into panels, by a table.
 - ``team``: a gemm whose rows are shared out among threads.
@@ -11,11 +12,12 @@ so loop kernels compile without them.
 
 from __future__ import annotations
 
+from .board import SHARE_TEXT
 from .machine import Machine
 
 __all__ = ["FUNCTIONS", "library_text", "panel_vectors", "products_text"]
 
-FUNCTIONS = ("gemm", "lookup", "outer", "scatter", "colsum", "pack", "team")
+FUNCTIONS = ("gemm", "block", "lookup", "outer", "scatter", "colsum", "pack", "team")
 
 
 def panel_vectors(machine: Machine) -> int:
@@ -49,11 +51,11 @@ def products_text(dtype: str, machine: Machine, stored: str = "") -> str:
     ])  # fmt: skip
 
 
-_HEAD = '''\
+_HEAD = """\
 from numba import cfunc
-from rnncore.cpu.atomics import fetch_add, load_acquire
+from rnncore.cpu.atomics import fetch_add, load_acquire, store_release, yield_thread
 from rnncore.cpu.laneops import OPS
-from rnncore.cpu.lanes import call, lanes, load_int
+from rnncore.cpu.lanes import call, lanes, load_int, store_int
 from rnncore.cpu.lower import addresses, lowered
 from rnncore.cpu.tiles import load_bfloat16, tile_outer, tile_rows
 
@@ -63,8 +65,8 @@ transpose = F.transpose
 add = OPS["add"]
 COUNT, ITEM, WIDEST = {count}, {item}, {widest}
 WEIGHT, load_weight = {weight}, {loads}
-call_library, call_two = call(16), call(2)
-'''
+call_library, call_five = call(16), call(5)
+"""
 
 
 def _rows_text(dtype: str, count: int, vectors: int, largest: int, stored: str) -> str:
@@ -92,7 +94,7 @@ def _rows_text(dtype: str, count: int, vectors: int, largest: int, stored: str) 
 def _gemm_text(widest: int) -> str:
     lines = [
         "@lowered",
-        "def gemm(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, u0, u1):",
+        "def columns(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start):",
         "    width = WIDEST * COUNT",
         "    j0 = 0",
         "    if m == 1:  # four sums at once would wait for one another",
@@ -112,15 +114,13 @@ def _gemm_text(widest: int) -> str:
             f"        {'if' if v == widest else 'elif'} vectors == {v}:",
             f"            rows_{v}(a, lda, ia, sa, panel, to, ldc, ic, sc, m, k, onto, origin, last)",
         ]
-    return "\n".join([*lines, "", ""])
+    return "\n".join([*lines, "", "", SHARE_TEXT])
 
 
 def _outer_text(dtype: str, count: int, widest: int, largest: int) -> str:
     """Columns of A are packed in even blocks of at most `largest`; a block meets every panel of B."""
     heights = range(largest, 0, -1)
-    tiles = [
-        f'outer_{m}x{v} = tile_outer("{dtype}", {count}, {m}, {v})' for m in heights for v in range(1, widest + 1)
-    ]
+    tiles = [f'outer_{m}x{v} = tile_outer("{dtype}", {count}, {m}, {v})' for m in heights for v in range(1, widest + 1)]
     blocks = []
     for m in heights:
         blocks += ["", "", "@lowered", f"def block_{m}({_BLOCK_ARGUMENTS}):"]
@@ -140,25 +140,25 @@ def _outer_text(dtype: str, count: int, widest: int, largest: int) -> str:
 _BLOCK_ARGUMENTS = "a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, n, scratch"
 _BLOCK_VALUES = "a + first * ITEM, lda, ia, sa, bm, ldb, ib, sb, c + first * ldc, ldc, rows, n, scratch"
 
-_BLOCK = '''\
+_BLOCK = """\
     for r in range(rows):
         row = a + (load_int(ia + 8 * r) + sa) * lda
         for i in range({m}):
             store_one(scratch + (r * {m} + i) * ITEM, load_one(row + i * ITEM))
     for j in range(0, n, WIDEST * COUNT):
         vectors = min(WIDEST, (n - j + COUNT - 1) // COUNT)
-        last = min(COUNT, n - j - (vectors - 1) * COUNT)'''
+        last = min(COUNT, n - j - (vectors - 1) * COUNT)"""
 
-_OUTER = '''\
+_OUTER = """\
 @lowered
 def outer(a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, m, n, scratch, part, parts):
     tiles = (m + {short}) // {largest}
     for tile in range(part, tiles, parts):
         first = tile * (m // tiles) + min(tile, m % tiles)
-        high = m // tiles + (1 if tile < m % tiles else 0)'''
+        high = m // tiles + (1 if tile < m % tiles else 0)"""
 
 
-_LOOKUP = '''\
+_LOOKUP = """\
 @lowered
 def lookup(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, u0, u1):
     width = WIDEST * COUNT
@@ -174,9 +174,9 @@ def lookup(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, u0, u1)
                 before = load_n(row + at, left) if onto else load_n(start + at, left)
                 store_n(row + at, add(before, load_weight(table + v * COUNT * WEIGHT)), left)
 
-'''
+"""
 
-_REST = '''\
+_REST = """\
 @lowered
 def scatter(a, lda, ia, sa, bm, ldb, ib, sb, c, ldc, rows, m, n, scratch, part, parts):
     for i in range(part, m, parts):
@@ -237,13 +237,13 @@ def team(job, part):
             return
         task = fetch_add(turn, 1)
     if part == 0:
-        call_two(wait, (turn + 8, slices))
+        call_five(wait, (turn + 8, slices, 0, room, 0))
 
 
-write_addresses = addresses(gemm, lookup, outer, scatter, colsum, pack, team)
+write_addresses = addresses(gemm, block, lookup, outer, scatter, colsum, pack, team)
 
 
 @cfunc("void(int64)", error_model="numpy", fastmath={"contract", "nsz"})
 def functions(to):
     write_addresses(to)
-'''
+"""

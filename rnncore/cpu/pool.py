@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .board import DONE
 from .limits import processors_allowed, threads_allowed
 from .machine import processor
 from .memory import address_of
@@ -31,7 +32,7 @@ _room = np.zeros(1, np.int64)  # workers that may go on
 _TEXT = """\
 from numba import cfunc
 from rnncore.cpu.atomics import (
-    compare_exchange, load_acquire, read_byte, store_release, write_byte, yield_thread)
+    compare_exchange, fetch_add, load_acquire, read_byte, store_release, write_byte, yield_thread)
 from rnncore.cpu.lanes import call, load_int, store_int
 from rnncore.cpu.lower import addresses, lowered
 
@@ -68,11 +69,21 @@ def launch(boxes, workers, work, job):
 
 
 @lowered
-def wait(count, target):
+def wait(count, target, board, room, part):
     spins = 0
     while load_acquire(count) < target:
+        if board != 0:
+            while load_acquire(board) > 0:
+                number = fetch_add(board, -1)
+                if number > 0:
+                    call_work(load_int(board + {done} + 8), (board, number - 1))
+                    fetch_add(board + {done}, 1)
+                    spins = 0
+        if part > 0:
+            if load_acquire(room) < part:
+                return
         spins += 1
-        if spins > 50000:
+        if spins > 500000:  # about 1 ms; a storm of system calls would slow the one who is waited for
             yield_thread()
 
 
@@ -89,7 +100,7 @@ def functions(to):
 def _native():
     import ctypes
 
-    serve, launch, wait = exported(load_module(_TEXT), 3)
+    serve, launch, wait = exported(load_module(_TEXT.replace("{done}", str(DONE))), 3)
     kinds = {"serve": (2, serve), "launch": (4, launch)}
     made = {name: ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * n)(at) for name, (n, at) in kinds.items()}
     return made | {"wait": wait}
@@ -103,7 +114,11 @@ def launch_address() -> int:
 
 
 def wait_address() -> int:
-    """The C function ``wait(count, target)``: returns when the int64 at address `count` has reached `target`."""
+    """The C function ``wait(count, target, board, room, part)``: waits until the int64 at `count` has reached `target`.
+
+    Meanwhile it helps with what is on the board, if that is not 0 (see `rnncore.cpu.board`). With a `part` that is not
+    0 it ends as soon as that worker's place is needed (see `room_address`).
+    """
     return _native()["wait"]
 
 

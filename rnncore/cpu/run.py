@@ -13,6 +13,7 @@ import numpy as np
 from ..lang.cell import Stepped
 from ..plan.adjoint import adjoint_of
 from .bfloat16 import halved, products
+from .board import SHARED
 from .call import Call, Prepared
 from .layout import Layout, Rows, Sources
 from .loop import call_values, compiled, direct_gradients, functions, packing_of, parameter_gradients
@@ -71,10 +72,14 @@ def prepare(layer: Stepped, which: str, params: Mapping[str, np.ndarray], sizes,
 def threads_for(layer: Stepped, sizes, layout: Layout, factor: float = 1.0) -> int:
     """Threads that a call of a loop is worth; `factor`: its products, in those of a forward pass."""
     allowed = available_threads()
-    if allowed == 1 or layout.batch < 2:
+    if allowed == 1:
         return 1
     weights = _weights(layer.step, tuple(sizes.items()))
-    return min(allowed, layout.batch) if 2.0 * weights * layout.rows * factor > _PARALLEL_FLOPS else 1
+    if 2.0 * weights * layout.rows * factor <= _PARALLEL_FLOPS:
+        return 1
+    if layout.batch == 1:  # threads have no sequences of their own: they share out the columns of products
+        return allowed if weights >= SHARED else 1
+    return min(allowed, layout.batch)
 
 
 @lru_cache(maxsize=512)
