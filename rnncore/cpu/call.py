@@ -21,14 +21,16 @@ __all__ = ["Prepared", "Call", "slices_of"]
 
 _SLICES = 2  # of the batch for each thread: threads that share a core with others take fewer
 _SLICE_ROWS = 4  # as long as a slice has so many rows, which fill a register tile
+_NEAR = 2**20  # bytes of weights that stay near a core
 _SHARES = 4  # of a chunk's gradients for each thread
 
 
-def slices_of(batch: int, threads: int) -> int:
-    """Slices of the batch that threads take one after another."""
+def slices_of(batch: int, threads: int, weights: int) -> int:
+    """Slices of the batch that threads take one after another; each reads all `weights`, in bytes."""
     if threads == 1:
         return 1
-    return _SLICES * threads if batch >= _SLICES * threads * _SLICE_ROWS else min(threads, batch)
+    many = 1 if weights > _NEAR else _SLICES
+    return many * threads if batch >= many * threads * _SLICE_ROWS else min(threads, batch)
 
 
 @dataclass(eq=False)
@@ -70,7 +72,7 @@ def _frame(
 def _framed(code, packing, layout: Layout, limit: int, threads: int, carried) -> _Frame:
     starts, most = layout.starts(max(limit, 1))
     batch, item, chunks = layout.batch, packing.item, len(starts) - 1
-    slices = slices_of(batch, threads)
+    slices = slices_of(batch, threads, packing.bytes)
     work = most * packing.work_width
     list_stride, scratch_stride = 8 * (3 * batch + 6 * most) + 64, most * 16 * item + 64
     sizes = {
