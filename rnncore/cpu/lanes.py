@@ -64,11 +64,12 @@ def call(arity: int):
 
 def count_mask(builder, n, count):
     """Lanes below n."""
-    i64 = ir.IntType(64)
-    index = ir.Constant(ir.VectorType(i64, count), list(range(count)))
-    wide = builder.insert_element(ir.Constant(index.type, ir.Undefined), n, ir.Constant(ir.IntType(32), 0))
-    zero = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
-    wide = builder.shuffle_vector(wide, ir.Constant(index.type, ir.Undefined), zero)
+    i32 = ir.IntType(32)
+    most = ir.Constant(n.type, count)  # lanes are numbered in 32 bits, half as wide as n
+    few = builder.trunc(builder.select(builder.icmp_signed("<", n, most), n, most), i32)
+    index = ir.Constant(ir.VectorType(i32, count), list(range(count)))
+    wide = builder.insert_element(ir.Constant(index.type, ir.Undefined), few, ir.Constant(i32, 0))
+    wide = builder.shuffle_vector(wide, ir.Constant(index.type, ir.Undefined), ir.Constant(index.type, [0] * count))
     return builder.icmp_signed("<", index, wide)
 
 

@@ -42,7 +42,7 @@ class _Nest:
     def __init__(self, region, dim):
         self.r, self.w, self.dim = region, region.w, dim
         self.values: dict[int, str] = {}
-        self.item = self.w.item
+        self.whole = False  # whether all lanes are units: else those from `left` on are not
 
     def write(self, sums: list[Node], stores: list[Store]) -> None:
         w, r = self.w, self.r
@@ -51,7 +51,8 @@ class _Nest:
         over_positions = [n for n in sums if n.op == "psum"]
         order = _wide([n.args[0] for n in sums] + [st.node for st in stores])
         sources = {name: f"{r.name(leaf)}_row" for name, leaf in self._sources(order, stores)}
-        loop = f"for j in range(0, {width}, {w.count * w.item}):"
+        vector = w.count * w.item
+        loop = f"for j in range(0, {width}, {vector}):"
         outside, w.lines = w.lines, []
         for n in over_positions:
             w.put(loop)
@@ -65,12 +66,15 @@ class _Nest:
                 self.values[n.id] = r.name(n)
         for n in over_units:
             w.put(f"{r.name(n)}_sum = spread({self._zero(n)})")
-        w.block(loop)
-        w.put(f"left = {count} - j // {w.item}")
-        for n in order:
-            self._compute(n, sources)
-        self._ends(over_units, over_positions, stores, sources)
-        w.end()
+        whole = f"{count} // {w.count} * {vector}"
+        for self.whole, span in ((True, f"0, {whole}"), (False, f"{whole}, {width}")):
+            w.block(f"for j in range({span}, {vector}):")
+            if not self.whole:
+                w.put(f"left = {count} - j // {w.item}")
+            for n in order:
+                self._compute(n, sources)
+            self._ends(over_units, over_positions, stores, sources)
+            w.end()
         for n in over_units:
             w.put(f"store_one({self.r.address(n)} + {w.item} * position, total({r.name(n)}_sum, {w.count}))")
         w.end()
@@ -91,14 +95,20 @@ class _Nest:
             return
         if n.op == "leaf":
             label = n.attrs[1]
-            text = f"load_n({w.pointer(f'source.{label}')} + {sources[label]} + j, left)"
+            text = self._load(f"{w.pointer(f'source.{label}')} + {sources[label]} + j")
         elif n.op == "along":
-            text = f"load_n({self.r.address(n.args[0])} + j, left)"
+            text = self._load(f"{self.r.address(n.args[0])} + j")
         else:
             arguments = [self._value(a) for a in n.args[: 1 if n.op in SHAPED else None]]
             text = f"{FUNCTION.get(n.op, n.op)}({', '.join(arguments)})"
         w.put(f"{name} = {text}", n.origin)
         self.values[n.id] = name
+
+    def _load(self, address: str) -> str:
+        return f"load({address})" if self.whole else f"load_n({address}, left)"
+
+    def _kept(self, n: Node) -> str:
+        return self._value(n) if self.whole else f"keep({self._value(n)}, left)"
 
     def _value(self, n: Node) -> str:
         return self.values[n.id] if n.id in self.values else self.r._value_scalar(n)
@@ -106,11 +116,12 @@ class _Nest:
     def _ends(self, over_units, over_positions, stores, sources) -> None:
         w = self.w
         for n in over_units:
-            w.put(f"{self.r.name(n)}_sum = add({self.r.name(n)}_sum, keep({self._value(n.args[0])}, left))")
+            w.put(f"{self.r.name(n)}_sum = add({self.r.name(n)}_sum, {self._kept(n.args[0])})")
         for n in over_positions:
             at = f"{self.r.address(n)} + j"
-            w.put(f"store({at}, add(load({at}), keep({self._value(n.args[0])}, left)))")
+            w.put(f"store({at}, add(load({at}), {self._kept(n.args[0])}))")
         for st in stores:
             label = st.where[1]
             w.put(f"at_source = {w.pointer(f'adj.source.{label}')} + {sources[label]} + j")
-            w.put(f"store_n(at_source, add(load_n(at_source, left), {self._value(st.node)}), left)")
+            value = f"add({self._load('at_source')}, {self._value(st.node)})"
+            w.put(f"store(at_source, {value})" if self.whole else f"store_n(at_source, {value}, left)")
