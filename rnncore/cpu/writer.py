@@ -185,9 +185,10 @@ class Writer:
 
 ARITY = 16  # of library functions
 FUNCTION = {"and": "and_", "or": "or_", "not": "not_", "abs": "abs_"}
-_OWN = re.compile(r"(at|c|l|number|vector)\d+|(p|s|o|ld|list|pos|source)_.*|.*_sum|.*_shift|.*_row")
+_OWN = re.compile(r"(at|c|l|number|vector)\d+|(p|s|o|ld|list|pos|source)_.*|.*_(sum|row|at)\d|.*_(sum|shift|row)")
 _RESERVED = {
     "p", "s", "k", "t", "position", "at_source", "load_one", "store_one", "i", "j", "b", "part", "task", "turn", "job",
+    "paired", "whole", "start",
     "first", "end", "rows", "left", "active", "chunk", "pos", "total", "largest", "load", "store", "keep", "spread",
     "add", "sub", "mul", "div", "neg", "exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu",
     "abs_", "maximum", "minimum", "where", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "t0", "t1", "r0",
