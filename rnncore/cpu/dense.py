@@ -35,6 +35,10 @@ def packed_map(w: np.ndarray, by_k: int, by_n: int, k: int, n: int, start) -> tu
     return packed, origin
 
 
+def _threads(m: int, k: int, n: int) -> int:
+    return available_threads() if 2.0 * m * k * n > _PARALLEL_FLOPS else 1
+
+
 def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: int, start: np.ndarray) -> np.ndarray:
     """rows @ M + start, where M is `w` read with strides `by_k` and `by_n`."""
     dtype = str(rows.dtype)
@@ -43,7 +47,7 @@ def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: i
     index = _positions(len(rows))
     if not len(rows):
         return out
-    threads = available_threads() if 2.0 * len(rows) * k * n > _PARALLEL_FLOPS else 1
+    threads = _threads(len(rows), k, n)
     slices = 1 if threads == 1 else _SLICES * threads
     turn, code = np.zeros(2, np.int64), functions(dtype)
     a, i, p, c, o, t = (address_of(v) for v in (rows, index, packed, out, origin, turn))
@@ -66,10 +70,12 @@ def affine_backward(d: np.ndarray, rows: np.ndarray, v: np.ndarray, dv: np.ndarr
     dtype = str(d.dtype)
     n, k = v.shape
     if len(d):
-        index = _positions(len(d))
-        scratch = empty((len(d) * 16 + 16,), dtype)
-        outer, colsum = native(dtype, "outer"), native(dtype, "colsum")
-        a, i, b, s = (address_of(x) for x in (d, index, rows, scratch))
-        outer(a, d.strides[0], i, 0, b, rows.strides[0], i, 0, address_of(dv), dv.strides[0], len(d), n, k, s, 0, 1)
-        colsum(a, d.strides[0], i, 0, address_of(dc), len(d), n, 0, 1)
+        index, threads, code = _positions(len(d)), _threads(len(d), k, n), functions(dtype)
+        scratch, turn = empty((threads, len(d) * 16 + 16), dtype), np.zeros(2, np.int64)
+        a, i, b, c, sums, s, t = (address_of(x) for x in (d, index, rows, dv, dc, scratch, turn))
+        parts = 1 if threads == 1 else _SLICES * threads
+        ends = (t, parts, code["outer"], code["colsum"], code["wait"], room_address())
+        where = (a, d.strides[0], i, b, rows.strides[0], c, dv.strides[0], sums)
+        job = np.array([*where, len(d), n, k, s, scratch.strides[0], *ends], np.int64)
+        run_team(code["team_sums"], address_of(job), threads)
     return _product(d, v, v.strides[0], v.strides[1], n, k, np.zeros(k, dtype))

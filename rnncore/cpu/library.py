@@ -7,7 +7,7 @@ so loop kernels compile without them.
   threads wait for work, it shares its columns out: ``block`` does some of them.
 - ``outer``: C += sum over rows of outer products; ``scatter`` the same for tokens.
 - ``colsum``: c += sum over rows.  ``pack``: blocks of matrices into panels, by a table.
-- ``team``: a gemm whose rows are shared out among threads.
+- ``team``: a gemm whose rows are shared out among threads; ``team_sums``: an outer and a colsum so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .machine import Machine
 
 __all__ = ["FUNCTIONS", "library_text", "panel_vectors", "products_text"]
 
-FUNCTIONS = ("gemm", "block", "lookup", "outer", "scatter", "colsum", "pack", "team")
+FUNCTIONS = ("gemm", "block", "lookup", "outer", "scatter", "colsum", "pack", "team", "team_sums")
 
 
 def panel_vectors(machine: Machine) -> int:
@@ -240,7 +240,27 @@ def team(job, part):
         call_five(wait, (turn + 8, slices, 0, room, 0))
 
 
-write_addresses = addresses(gemm, block, lookup, outer, scatter, colsum, pack, team)
+@lowered
+def team_sums(job, part):
+    a, lda, index, b = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
+    ldb, c, ldc, sums = load_int(job + 32), load_int(job + 40), load_int(job + 48), load_int(job + 56)
+    rows, m, n, scratch = load_int(job + 64), load_int(job + 72), load_int(job + 80), load_int(job + 88)
+    stride, turn, parts, outer = load_int(job + 96), load_int(job + 104), load_int(job + 112), load_int(job + 120)
+    colsum, wait, room = load_int(job + 128), load_int(job + 136), load_int(job + 144)
+    own = scratch + part * stride
+    task = fetch_add(turn, 1)
+    while task < parts:
+        call_library(outer, (a, lda, index, 0, b, ldb, index, 0, c, ldc, rows, m, n, own, task, parts))
+        call_library(colsum, (a, lda, index, 0, sums, rows, m, task, parts, 0, 0, 0, 0, 0, 0, 0))
+        fetch_add(turn + 8, 1)
+        if load_acquire(room) < part:
+            return
+        task = fetch_add(turn, 1)
+    if part == 0:
+        call_five(wait, (turn + 8, parts, 0, room, 0))
+
+
+write_addresses = addresses(gemm, block, lookup, outer, scatter, colsum, pack, team, team_sums)
 
 
 @cfunc("void(int64)", error_model="numpy", fastmath={"contract", "nsz"})
