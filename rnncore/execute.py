@@ -133,7 +133,8 @@ def _output_rows(net, params, batch, rows, out):
     cut = batch.segments
     if cut is not None:
         return o if net.per_step else cut.ends(o)
-    return o if net.outputs is not None or not net.per_step else o[out[2].index(batch.out.lengths)]
+    in_order = net.outputs is not None or not net.per_step or batch.out.full
+    return o if in_order else o[out[2].index(batch.out.lengths)]
 
 
 def backward(net, params, tape: Tape, dy, dstate):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .compiled_loss import loss_of_rows, loss_step
-from .cpu.memory import zeros
+from .cpu.memory import empty, zeros
 from .errors import InputError
 from .forking import renewed
 from .inputs import as_array, as_checkpoint
@@ -235,9 +235,8 @@ def loss_grads_and_state(
     o, final, tape = forward_rows(net, params, batch, seed)
     try:
         each, gradient = value_and_gradient(bound, o, rows, True)
-        do = np.array(gradient, dtype=params.dtype)
-        if reduction == "mean" and len(o):
-            do /= len(o)
+        do = empty(gradient.shape, params.dtype)
+        np.divide(gradient, max(len(o), 1) if reduction == "mean" else 1, out=do, casting="same_kind")
         grads = backward_rows(net, params, tape, do)
     finally:
         tape.release()

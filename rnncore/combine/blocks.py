@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,9 @@ class Block(ABC):
         """(path, shape, role, start, author's line) of parameters that belong to no loop."""
         yield from ()
 
-    def handed(self, prefix: str, sizes: Sizes) -> Iterator[tuple[str, int, list[tuple[str, int]]]]:
+    def handed(self, prefix: str, sizes: Sizes) -> Iterable[tuple[str, int, list[tuple[str, int]]]]:
         """States that start from other states: (path, size, paths and sizes of those)."""
-        yield from ()
+        return ()
 
     @abstractmethod
     def readers(self) -> Iterator[Layer | Wired]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..errors import InputError
@@ -51,8 +52,18 @@ class Translate(Block):
         *_, (_, layer, numbers) = self._own("", sizes)
         return numbers[layer.step.output.shape[0]]
 
-    def handed(self, prefix: str, sizes) -> Iterator[tuple[str, int, list[tuple[str, int]]]]:
+    def handed(self, prefix: str, sizes) -> list[tuple[str, int, list[tuple[str, int]]]]:
         """What starts each state of the decoder's cell: (its path, its size, the encoder's final states and sizes)."""
+        key = prefix, tuple(sizes.items())
+        if key not in self._known:
+            self._known[key] = list(self._handed(prefix, sizes))
+        return self._known[key]
+
+    @cached_property
+    def _known(self) -> dict[tuple, list]:
+        return {}
+
+    def _handed(self, prefix: str, sizes) -> Iterator[tuple[str, int, list[tuple[str, int]]]]:
         if self.bridge == "zero":
             return
         ends = {p: (layer.step, numbers) for p, layer, numbers in self.encoder.walk(f"{prefix}encoder.", sizes)}
@@ -67,7 +78,7 @@ class Translate(Block):
                 yield prefix + path + state, numbers[layer.step.dims[path + state]], found
 
     def parameters(self, prefix, sizes):
-        rows = list(self.handed(prefix, sizes))
+        rows = self.handed(prefix, sizes)
         if self.bridge == "copy":
             for path, size, found in rows:
                 total = sum(n for _, n in found)

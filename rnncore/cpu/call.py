@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,11 @@ def slices_of(batch: int, threads: int, weights: int) -> int:
         return 1
     many = 1 if weights > _NEAR else _SLICES
     return many * threads if batch >= many * threads * _SLICE_ROWS else min(threads, batch)
+
+
+@lru_cache(maxsize=64)
+def _counted(n: int, dtype: str) -> np.ndarray:
+    return np.arange(n, dtype=dtype)
 
 
 @dataclass(eq=False)
@@ -127,7 +133,7 @@ class Call:
     def _sources(self, sources: Sources) -> None:
         self.ints("base.source", self.layout.sorted(sources.base))
         self.ints("count.source", self.layout.sorted(sources.counts))
-        self.ints("positions", np.arange(self.packing.pad(sources.longest), dtype=self.code.dtype))
+        self.ints("positions", _counted(self.packing.pad(sources.longest), self.code.dtype))
         for name, array in sources.arrays.items():
             self.held.append(array)
             self.addresses[f"source.{name}"] = address_of(array)

@@ -177,6 +177,7 @@ class Packing:
             self.table[k, 0] = self.offsets[node.attrs[1]] if node.op == "leaf" else 0
         self.computed = [(k, node.id) for k, node in enumerate(self.nodes) if node.op != "leaf"]
         self.code = code
+        self.bare = self._bare()
         self._measure()
 
     def _measure(self) -> None:
@@ -184,6 +185,18 @@ class Packing:
         self.counts = {f"n{k}": d if isinstance(d, int) else self.sizes.get(d, 0) for k, d in enumerate(dims)}
         self.work_width = self.width(self.code.plan.columns)
         self.saved_width = self.width(self.code.plan.saved)
+
+    def _bare(self) -> list[tuple[int, int]]:
+        """Stretches of bytes that no row of the table fills: what is not written there must be zero."""
+        written, found = dict.fromkeys(self.places.values(), 0), list[tuple[int, int]]()
+        for _, at, _, _, k, n, *_ in self.rows:
+            written[at] += k * n * self.item
+        ends = [*list(written)[1:], self.bytes]
+        for (at, filled), end in zip(written.items(), ends):
+            if filled < end - at:
+                first = found.pop()[0] if found and found[-1][1] == at else at
+                found.append((first, end))
+        return found
 
     def with_positions(self, n: int) -> Packing:
         """The same table where vectors over positions have room for `n`."""
@@ -250,7 +263,8 @@ class Packing:
         for k, node in self.computed:
             table[k, 0] = address_of(values[node])
         memory = take(self.bytes)
-        memory.raw[:] = 0
+        for first, end in self.bare:
+            memory.array((end,), np.uint8)[first:] = 0
         native(self.dtype, "pack")(address_of(table), len(table), memory.address)
         addresses = {name: memory.address + at for name, at in self.places.items()}
         return LoopWeights(memory, addresses, self.constants)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..lang.cell import Stepped
+from ..lang.graph import topological
 from ..plan.adjoint import adjoint_of
 from .bfloat16 import halved, products
 from .board import SHARED
@@ -74,8 +75,8 @@ def threads_for(layer: Stepped, sizes, layout: Layout, factor: float = 1.0) -> i
     allowed = available_threads()
     if allowed == 1:
         return 1
-    weights = _weights(layer.step, tuple(sizes.items()))
-    if 2.0 * weights * layout.rows * factor <= _PARALLEL_FLOPS:
+    weights, computed = _work(layer.step, tuple(sizes.items()))
+    if 2.0 * (weights + computed) * layout.rows * factor <= _PARALLEL_FLOPS:
         return 1
     if layout.batch == 1:  # threads have no sequences of their own: they share out the columns of products
         return allowed if weights >= SHARED else 1
@@ -83,9 +84,12 @@ def threads_for(layer: Stepped, sizes, layout: Layout, factor: float = 1.0) -> i
 
 
 @lru_cache(maxsize=512)
-def _weights(step, items: tuple[tuple[Any, int], ...]) -> int:
+def _work(step, items: tuple[tuple[Any, int], ...]) -> tuple[int, int]:
+    """What each row of a step takes: the numbers of its weights, and the numbers that are computed one by one."""
     sizes = dict(items)
-    return sum(prod(sizes[d] for d in p.shape) for p in step.params)
+    computed = [n for n in topological(step.roots.values()) if n.args and n.level == "step"]
+    weights, numbers = (sum(prod(sizes.get(d, 1) for d in one.shape) for one in of) for of in (step.params, computed))
+    return weights, numbers
 
 
 def loop_forward(
