@@ -17,7 +17,7 @@ from .machine import Machine
 
 __all__ = ["FUNCTIONS", "library_text", "panel_vectors", "products_text"]
 
-FUNCTIONS = ("gemm", "block", "lookup", "outer", "scatter", "colsum", "pack", "team", "team_sums")
+FUNCTIONS = ("gemm", "block", "lookup", "outer", "scatter", "colsum", "pack", "team", "team_sums", "team_pack")
 
 
 def panel_vectors(machine: Machine) -> int:
@@ -260,7 +260,22 @@ def team_sums(job, part):
         call_five(wait, (turn + 8, parts, 0, room, 0))
 
 
-write_addresses = addresses(gemm, block, lookup, outer, scatter, colsum, pack, team, team_sums)
+@lowered
+def team_pack(job, part):
+    table, many, base, turn = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
+    wait, room = load_int(job + 32), load_int(job + 40)
+    task = fetch_add(turn, 1)
+    while task < many:
+        pack(table + 80 * task, 1, base, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        fetch_add(turn + 8, 1)
+        if load_acquire(room) < part:
+            return
+        task = fetch_add(turn, 1)
+    if part == 0:
+        call_five(wait, (turn + 8, many, 0, room, 0))
+
+
+write_addresses = addresses(gemm, block, lookup, outer, scatter, colsum, pack, team, team_sums, team_pack)
 
 
 @cfunc("void(int64)", error_model="numpy", fastmath={"contract", "nsz"})

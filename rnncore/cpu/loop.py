@@ -25,13 +25,15 @@ from .emit import Kernel, emit
 from .library import FUNCTIONS, library_text
 from .machine import host
 from .memory import Buffer, address_of, take
-from .pool import wait_address
+from .pool import available_threads, room_address, run_team, wait_address
 from .store import exported, load_module
 
 __all__ = [
     "Compiled", "LoopWeights", "Packing", "call_values", "compiled", "direct_gradients", "functions", "native",
     "packing_of", "parameter_gradients", "parameter_offsets", "plan_of",
 ]  # fmt: skip
+
+_PARALLEL_BYTES = 2**20  # of packed weights: below, waking threads costs more than they bring
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,9 +267,19 @@ class Packing:
         memory = take(self.bytes)
         for first, end in self.bare:
             memory.array((end,), np.uint8)[first:] = 0
-        native(self.dtype, "pack")(address_of(table), len(table), memory.address)
+        self._pack(table, memory.address)
         addresses = {name: memory.address + at for name, at in self.places.items()}
         return LoopWeights(memory, addresses, self.constants)
+
+
+    def _pack(self, table: np.ndarray, to: int) -> None:
+        threads = available_threads() if self.bytes > _PARALLEL_BYTES else 1
+        if threads == 1:
+            native(self.dtype, "pack")(address_of(table), len(table), to)
+            return
+        turn, code = np.zeros(2, np.int64), functions(self.dtype)
+        job = np.array([address_of(table), len(table), to, address_of(turn), code["wait"], room_address()], np.int64)
+        run_team(code["team_pack"], address_of(job), threads)
 
 
 _packings: dict[tuple, Packing] = {}
