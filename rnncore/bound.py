@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
+from .batch import is_tokens
 from .cpu import bfloat16
 from .cpu.run import prepare
+from .cpu.stepping import Readout
 from .errors import InputError
 from .execute import infer
 from .params import Params
@@ -35,6 +39,18 @@ class Bound:
         for prefix, (layer, sizes) in net.loops.items():
             view = {p.name: self.params[prefix + p.name] for p in layer.step.params}
             self.loops[prefix] = prepare(layer, "infer", view, sizes, str(self.dtype), weights or "")
+        self.tokens = is_tokens(net, "x") and bool(net.sizes)
+
+    @cached_property
+    def readout(self) -> Readout:
+        """The readout, packed."""
+        return Readout.of(self.params["readout.V"], self.params["readout.c"], self.weights is not None)
+
+    @cached_property
+    def _calls(self):
+        from .whole import Calls  # it stands above a bound network
+
+        return Calls(self)
 
     def __call__(
         self, x=None, *, lengths=None, state=None, seed: int | None = None, target=None, teacher_forcing=None,
@@ -42,7 +58,16 @@ class Bound:
     ):  # fmt: skip
         """Outputs and final state, as of the network (see `Network.__call__`)."""
         given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
+        others = (lengths, seed, target, teacher_forcing, *given.values())
+        plain = self._calls.fit and all(value is None for value in others)
+        if plain and state is None:
+            found = self._calls.direct(x)
+            if found is not None:
+                return found
         batch = self.net._batch(self.params, x, lengths, state, target, teacher_forcing, seed, **given)
+        whole = self._calls.of(batch.size, batch.time) if plain and batch.full else None
+        if whole is not None:
+            return whole(batch.arrays, batch.state)
         return infer(self.net, self.params, batch, self, seed)
 
     def __repr__(self) -> str:

@@ -1,20 +1,23 @@
-"""A network's step as a program: its blocks written as instructions once, to be run by whoever has memory for it."""
+"""A network's steps as a program: its blocks written as instructions once, to be run by whoever has memory for it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from .batch import is_tokens
 from .bound import Bound
-from .combine.blocks import Block, Chain, Join, Loop, reads_backward
+from .combine.blocks import Block, Chain, Join, Loop, Reverse, reads_backward
 from .cpu.advance import ROOM, STATE, X, Y, runner
+from .cpu.layout import Rows
 from .cpu.stepping import Program
 from .errors import InputError
 from .inputs import Batch, as_state
 
 __all__ = ["Steps", "check_steps"]
+
+Arrays = Mapping[str, np.ndarray]
+Out = tuple[np.ndarray, Rows | None]
 
 
 def check_steps(net, what: str) -> None:
@@ -26,42 +29,40 @@ def check_steps(net, what: str) -> None:
 
 
 class Steps:
-    """The program of one step of a bound network, for `batch` sequences.
+    """The program of one step of a bound network, for `batch` sequences, or of all of their `time` steps.
 
     A run's memory is one array: its first numbers are the states, (batch, size) one after another in the order of
-    ``net.state_shapes``; what follows is room to compute in, of no meaning between steps. Inputs of several names lie
-    side by side in one array (batch, columns).
+    ``net.state_shapes``; what follows is room to compute in, of no meaning between runs. Inputs of several names lie
+    side by side in one array (batch * time, columns). Of whole sequences, a network that gives one output a sequence
+    gives that; step by step it gives one at each.
     """
 
-    def __init__(self, run: Bound, batch: int, parallel: bool):
+    def __init__(self, run: Bound, batch: int, parallel: bool, time: int | None = None):
         self.run, self.net, self.batch, self.dtype = run, run.net, batch, run.dtype
-        net, program = self.net, Program(str(run.dtype), batch, parallel)
+        net, program = self.net, Program(str(run.dtype), batch, parallel, 1 if time is None else time)
         self.program = program
-        self.tokens = is_tokens(net, "x") and bool(net.sizes)
+        self.tokens = run.tokens
         self.columns = 1 if self.tokens else sum(net.fed.values())
         self.x_dtype = np.dtype(np.int64) if self.tokens else self.dtype
-        self._states = {path: program.array(STATE, size) for path, (size,) in net.state_shapes.items()}
+        self._states = {path: program.array(STATE, size, rows=batch) for path, (size,) in net.state_shapes.items()}
         self.features = net.features if net.outputs is None else net.outputs
-        out = program.array(Y, self.features)
-        self._write(out)
+        ends = time is not None and not net.per_step
+        self._write(batch if ends else batch * program.time, None if ends else program.rows)
         program.finish()
         self._at = {path: program.offset(array) // self.dtype.itemsize for path, array in self._states.items()}
         self.size = -(-program.nbytes // self.dtype.itemsize)
         self.state_size = program.state_bytes // self.dtype.itemsize
 
-    def _write(self, out: np.ndarray) -> None:
+    def _write(self, many: int, rows: Rows | None) -> None:
         net, program = self.net, self.program
+        out = program.array(Y, self.features, rows=many)
         x = program.array(X, self.columns, self.x_dtype)
         if self.tokens:
             program.tokens(x, net.inputs.size)
-        xs = self.parts(x)
-        if net.outputs is None:
-            self._block(net.block, "", xs, net.fed, out)
-            return
-        rows = program.array(ROOM, net.block.features(net.fed))
-        self._block(net.block, "", xs, net.fed, rows)
-        v, c = (self.run.params[name] for name in ("readout.V", "readout.c"))
-        program.affine(rows, v, c, out, halved=self.run.weights is not None)
+        read = out if net.outputs is None else program.array(ROOM, net.block.features(net.fed), rows=many)
+        self._block(net.block, "", self.parts(x), program.rows, net.fed, (read, rows))
+        if net.outputs is not None:
+            program.affine(read, self.run.readout, out)
 
     def parts(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of each input by name."""
@@ -73,46 +74,89 @@ class Steps:
             at += size
         return found
 
-    # blocks
-    def _block(self, block: Block, prefix: str, xs: Mapping[str, np.ndarray], sizes, out: np.ndarray) -> None:
+    # blocks: `out` is an array and the rows of each step in it, or, for the final output alone, None
+    def _block(self, block: Block, prefix: str, xs: Arrays, rows: Rows, sizes, out: Out) -> None:
         if isinstance(block, Loop):
-            self._loop(prefix, xs, out)
+            self._loop(prefix, xs, rows, out)
+        elif isinstance(block, Reverse):
+            backward = None if out[1] is None else out[1].reversed(self.program.lengths)
+            self._block(block.block, prefix, xs, rows.reversed(self.program.lengths), sizes, (out[0], backward))
         elif isinstance(block, Join):
-            self._join(block, prefix, xs, sizes, out)
+            self._join(block, prefix, xs, rows, sizes, out)
         else:
             assert isinstance(block, Chain)
-            self._chain(block, prefix, xs, sizes, out)
+            self._chain(block, prefix, xs, rows, sizes, out)
 
-    def _loop(self, prefix: str, xs, out: np.ndarray) -> None:
-        layer, numbers = self.net.loops[prefix]
-        states = {s: self._states[prefix + s] for s in layer.step.states}
+    def _loop(self, prefix: str, xs: Arrays, rows: Rows, out: Out) -> None:
+        (layer, numbers), program = self.net.loops[prefix], self.program
+        step = layer.step
+        states = {s: self._states[prefix + s] for s in step.states}
         tokens = self.tokens and xs.get("x") is not None and xs["x"].dtype.kind == "i"
-        self.program.loop(layer, numbers, self.run.loops[prefix], xs, out, states, tokens)
+        given = layer, numbers, self.run.loops[prefix], xs, rows
+        if out[1] is not None:
+            program.loop(*given, out, states, tokens)
+        elif step.separate_output:
+            own = program.array(ROOM, numbers[step.output.shape[0]])
+            program.loop(*given, (own, program.rows), states, tokens)
+            program.copy(self._ends(own), out[0])
+        else:
+            program.loop(*given, None, states, tokens)
+            program.copy(states[step.output_state], out[0])
 
-    def _join(self, block: Join, prefix: str, xs, sizes, out: np.ndarray) -> None:
-        column = 0
+    def _join(self, block: Join, prefix: str, xs: Arrays, rows: Rows, sizes, out: Out) -> None:
+        column, (target, order) = 0, out
+        total, inside = target, None if order is None else self.program.rows
         if block.merge != "concat":
-            self.program.copy(np.zeros(out.shape, self.dtype), out)
+            if order is not None and order.step < 0:
+                total = self.program.array(ROOM, target.shape[1])
+            self.program.copy(np.broadcast_to(np.zeros(total.shape[1], self.dtype), total.shape), total)
         for name, inner in zip(block.names, block.blocks):
             width = inner.features(sizes)
             if block.merge == "concat":
-                self._block(inner, f"{prefix}{name}.", xs, sizes, out[:, column : column + width])
+                part = target[:, column : column + width]
+                self._block(inner, f"{prefix}{name}.", xs, rows, sizes, (part, order))
                 column += width
             else:
-                part = self.program.array(ROOM, width)
-                self._block(inner, f"{prefix}{name}.", xs, sizes, part)
-                self.program.add(part, out)
+                part = self.program.array(ROOM, width, rows=len(total))
+                self._block(inner, f"{prefix}{name}.", xs, rows, sizes, (part, inside))
+                self.program.add(part, total)
         if block.merge == "mean":
-            self.program.scale(out, 1 / len(block.blocks))
+            self.program.scale(total, 1 / len(block.blocks))
+        if total is not target:
+            self._each(self.program.copy, total, out)
 
-    def _chain(self, block: Chain, prefix: str, xs, sizes, out: np.ndarray) -> None:
+    def _chain(self, block: Chain, prefix: str, xs: Arrays, rows: Rows, sizes, out: Out) -> None:
+        if len(xs) > 1 and rows.step < 0:  # later blocks read what was turned together with what was not
+            xs, rows = self._turned(xs, rows), self.program.rows
         for k, inner, read in block.stages(sizes):
             last = k == len(block.blocks) - 1
-            to = out if last else self.program.array(ROOM, inner.features(read))
-            self._block(inner, f"{prefix}{k}.", xs, read, to)
+            to = out if last else (self.program.array(ROOM, inner.features(read)), self.program.rows)
+            self._block(inner, f"{prefix}{k}.", xs, rows, read, to)
             if block.residual and k:
-                self.program.add(xs["x"], to)
-            xs = {**xs, "x": to}
+                self._each(self.program.add, self._ends(xs["x"]) if to[1] is None else xs["x"], to)
+            if not last:
+                xs, rows = {**xs, "x": to[0]}, self.program.rows
+
+    # rows in an order of time
+    def _ends(self, array: np.ndarray) -> np.ndarray:
+        """The last step of each sequence."""
+        return array[self.program.time - 1 :: self.program.time]
+
+    def _turned(self, xs: Arrays, rows: Rows) -> dict[str, np.ndarray]:
+        turned = {name: self.program.array(ROOM, x.shape[1]) for name, x in xs.items()}
+        for name, x in xs.items():
+            self._each(self.program.copy, turned[name], (x, rows), back=True)
+        return turned
+
+    def _each(self, instruction: Callable, array: np.ndarray, other: Out, back: bool = False) -> None:
+        """An instruction from an array to `other`, in its order of steps; with `back`, from `other` to the array."""
+        time = self.program.time
+        pairs = [(array, other[0])]
+        if other[1] is not None and other[1].step < 0:
+            at = [slice(b * time, (b + 1) * time) for b in range(self.batch)]
+            pairs = [(array[k], other[0][k][::-1]) for k in at]
+        for pair in pairs:
+            instruction(*pair[::-1] if back else pair)
 
     # a run's memory
     def states(self, memory: np.ndarray) -> dict[str, np.ndarray]:

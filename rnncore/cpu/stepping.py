@@ -1,4 +1,4 @@
-"""One step of a network as one call of compiled code: a program of a few instructions, kernels among them.
+"""A network's steps as one call of compiled code: a program of a few instructions, kernels among them.
 
 A program names memory by its place: in the state, in the room to work in, in the input, in the output. Where these lie
 is said by each call, so any number of threads may run one program, each in memory of its own.
@@ -6,6 +6,8 @@ is said by each call, so any number of threads may run one program, each in memo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 
@@ -20,34 +22,51 @@ from .memory import Buffer, address_of
 from .pool import launch_address, with_team
 from .run import forward_call, forward_sequences, threads_for
 
-__all__ = ["Program", "Run"]
+__all__ = ["Program", "Readout", "Run"]
 
 _ALIGN = 64
 _SHORT_FLOPS = 1e6  # a shorter step keeps the interpreter's lock: another thread may hold what was let go for 5 ms
 
 
+@dataclass(eq=False)
+class Readout:
+    """The map ``c + V h`` in the order in which products read it; `halved`: its matrix is stored as bfloat16."""
+
+    packed: np.ndarray
+    start: np.ndarray
+    halved: bool
+
+    @classmethod
+    def of(cls, v: np.ndarray, c: np.ndarray, halved: bool) -> Readout:
+        """V is (outputs, features), c (outputs,)."""
+        packed, start = packed_map(v, v.strides[1], v.strides[0], v.shape[1], v.shape[0], c)
+        return cls(upper_halves(packed) if halved else packed, start, halved)
+
+
 class Program:
-    """The instructions of a step of `batch` sequences, and how much memory each place needs.
+    """The instructions of `time` steps of `batch` sequences, and how much memory each place needs.
 
     `array` makes arrays that stand for places while the program is written; any other array that an instruction is
     given is itself what it reads or writes, and is kept. `finish` ends the writing.
     """
 
-    def __init__(self, dtype: str, batch: int, parallel: bool):
+    def __init__(self, dtype: str, batch: int, parallel: bool, time: int = 1):
         """With `parallel`, loops that are worth it are shared out among threads."""
-        self.dtype, self.batch, self._parallel = np.dtype(dtype), batch, parallel
+        self.dtype, self.batch, self.time, self._parallel = np.dtype(dtype), batch, time, parallel
+        self.lengths = np.full(batch, time, np.int64)
+        self.rows = Rows(np.arange(batch, dtype=np.int64) * time, 1)
         self.flops = self.workers = 0
         self._code: list[list[int]] = []
         self._ranges: list[tuple[int, int, int, int]] = []
         self._bytes = {STATE: 0, ROOM: _ALIGN, X: 0, Y: 0}
         self._lent: list[Buffer] = []
         self._held: list[object] = []
-        self._one = np.arange(batch, dtype=np.int64)
+        self._listed = np.arange(batch * time, dtype=np.int64)
 
     # places
-    def array(self, kind: int, columns: int, dtype=None) -> np.ndarray:
-        """A new array (batch, columns) of a place."""
-        made = np.zeros((self.batch, columns), dtype or self.dtype)
+    def array(self, kind: int, columns: int, dtype=None, rows: int | None = None) -> np.ndarray:
+        """A new array of a place, (rows, columns): a row for each step of each sequence if nothing else is said."""
+        made = np.zeros((self.batch * self.time if rows is None else rows, columns), dtype or self.dtype)
         self._place(address_of(made), made.nbytes, kind)
         self._held.append(made)
         return made
@@ -83,7 +102,7 @@ class Program:
         at = 0 if factor is None else address_of(factor)
         self._held += [source, target, factor]
         self._put(ROWS, how, *self._where(address_of(source)), source.strides[0], *self._where(address_of(target)),
-                  target.strides[0], self.batch, target.shape[1], at)  # fmt: skip
+                  target.strides[0], *target.shape, at)  # fmt: skip
 
     def copy(self, source: np.ndarray, target: np.ndarray) -> None:
         """target = source, row by row."""
@@ -99,29 +118,29 @@ class Program:
 
     def tokens(self, x: np.ndarray, size: int) -> None:
         """End here, with status 1, unless all tokens are in 0..size - 1."""
-        self._put(TOKENS, 0, *self._where(address_of(x)), 0, self.batch, size)
+        self._put(TOKENS, 0, *self._where(address_of(x)), 0, len(x), size)
 
-    def affine(self, rows: np.ndarray, v: np.ndarray, c: np.ndarray, out: np.ndarray, halved: bool) -> None:
-        """out = rows @ v.T + c; with `halved`, v is stored as bfloat16."""
-        (n, k), gemm = v.shape, functions(str(self.dtype))["gemm"]
-        packed, start = packed_map(v, v.strides[1], v.strides[0], k, n, c)
-        if halved:
-            packed, gemm = upper_halves(packed), products()["gemm"]
-        self._held += [packed, start]
-        self.flops += 2 * n * k * self.batch
+    def affine(self, rows: np.ndarray, readout: Readout, out: np.ndarray) -> None:
+        """out = rows @ V.T + c."""
+        many, k, n = *rows.shape, out.shape[1]
+        gemm = products()["gemm"] if readout.halved else functions(str(self.dtype))["gemm"]
+        self._held.append(readout)
+        self.flops += 2 * n * k * many
         self._put(MAP, gemm, *self._where(address_of(rows)), rows.strides[0], *self._where(address_of(out)),
-                  out.strides[0], address_of(self._one), address_of(packed), self.batch, n, k,
-                  address_of(start))  # fmt: skip
+                  out.strides[0], address_of(self._listed), address_of(readout.packed), many, n, k,
+                  address_of(readout.start))  # fmt: skip
 
-    def loop(self, layer, sizes, prepared, xs, out, states, tokens=False, sources=None, extras=None) -> None:
-        """A step of a layer's loop: `states` by name are (batch, size), before it and after it."""
-        step, rows = layer.step, Rows(self._one, 1)
-        layout = layout_of(np.ones(self.batch, np.int64), True)
+    def loop(self, layer, sizes, prepared, xs, rows: Rows, out, states, tokens=False, sources=None, extras=None):
+        """A layer's loop: `states` by name are (batch, size), before it and after it.
+
+        `rows` of `xs` are its steps; `out` is an array and its rows, or None where nobody reads the outputs.
+        """
+        step, layout = layer.step, layout_of(self.lengths, True)
         threads = threads_for(layer, sizes, layout) if self._parallel else 1
         self.workers = max(self.workers, threads - 1)
-        self.flops += 2 * self.batch * sum(prod(sizes[d] for d in p.shape) for p in step.params)
+        self.flops += 2 * layout.rows * sum(prod(sizes[d] for d in p.shape) for p in step.params)
         call, kept, arrays = forward_call(layer, sizes, prepared, layout, {}, threads, sources)
-        forward_sequences(call, step, xs, rows, (out, 0, rows), tokens, extras or {})
+        forward_sequences(call, step, xs, rows, out and (out[0], 0, out[1]), tokens, extras or {})
         for buffer in (call.buffer, *kept.values()):
             self._lend(buffer)
         for s in step.states:
@@ -133,7 +152,8 @@ class Program:
         self._put(RUN, call.code.run, address_of(table), len(p), address_of(s), address_of(call.constants),
                   self._reserve(24 + 8 * len(p)), zeros, call.zeros, threads - 1, launch_address())  # fmt: skip
         for s in step.states:
-            self.copy(arrays[s][self.batch :][: self.batch, : states[s].shape[1]], states[s])
+            last = (layout.finals if s in prepared.code.plan.history else layout.turns)[0]
+            self.copy(arrays[s][last:][: self.batch, : states[s].shape[1]], states[s])
 
     def finish(self) -> None:
         """End the writing: give memory that stood for places back, and fix the program's `address` and `nbytes`."""
@@ -145,6 +165,24 @@ class Program:
         for buffer in self._lent:
             buffer.give_back()
         self._lent.clear()
+        run = runner(str(self.dtype))
+        self._short = self.flops < _SHORT_FLOPS
+        self._go = run.held if self._short else run.go
+
+    def runs(self, record: np.ndarray) -> Callable[[], int]:
+        """What runs it: `record` holds the program's address, those of memory, input and output, and two numbers."""
+        alone = partial(self._go, address_of(record))
+
+        def together(boxes: int, workers: int) -> int:
+            record[4:] = boxes, workers
+            return alone()
+
+        return alone if self._short else partial(with_team, self.workers + 1, together)
+
+    def once(self, memory: int, x: np.ndarray, y: np.ndarray) -> int:
+        """Run it in memory at an address (see `Run`)."""
+        record = np.array([self.address, memory, address_of(x), address_of(y), 0, 0], np.int64)
+        return self.runs(record)()
 
 
 class Run:
@@ -156,12 +194,6 @@ class Run:
 
     def __init__(self, program: Program, memory: np.ndarray, x: np.ndarray | None = None, y: np.ndarray | None = None):
         places = [0 if a is None else address_of(a) for a in (memory, x, y)]
-        self._held = program, memory, x, y
-        self._record = np.array([program.address, *places, 0, 0], np.int64)
-        run, short = runner(str(program.dtype)), program.flops < _SHORT_FLOPS
-        self._alone = partial(run.held if short else run.go, address_of(self._record))
-        self.go = self._alone if short else partial(with_team, program.workers + 1, self._together)
-
-    def _together(self, boxes: int, workers: int) -> int:
-        self._record[4:] = boxes, workers
-        return self._alone()
+        record = np.array([program.address, *places, 0, 0], np.int64)
+        self._held = program, memory, x, y, record
+        self.go = program.runs(record)

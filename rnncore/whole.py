@@ -1,0 +1,108 @@
+"""Calls of a bound network as programs: what a call of one shape prepares is the same at the next one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+
+from .bound import Bound
+from .cpu import memory
+from .cpu.memory import take
+from .cpu.pool import available_threads
+from .forking import renewed
+from .steps import Steps
+from .writing import writes
+
+__all__ = ["Calls", "Whole"]
+
+_SHAPES = 8  # that are kept, each with tables of its own
+_NUMBERS = 2**20  # of inputs and outputs: what is prepared for more costs little beside the work
+_READOUT_FLOPS = 4e6  # more are worth threads
+
+
+class Whole:
+    """The program of calls of one shape, each in memory of its own: any number of threads may call at once."""
+
+    def __init__(self, run: Bound, batch: int, time: int):
+        self._steps = steps = Steps(run, batch, parallel=True, time=time)
+        self._shape = (batch, time, steps.features) if run.net.per_step else (batch, steps.features)
+        self._rows = batch * time
+        start = np.zeros(steps.size, steps.dtype)
+        steps.begin(start, None)
+        self._start = start[: steps.state_size].copy()
+
+    def __call__(self, arrays: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray] | None = None):
+        """Outputs and final state of inputs by name, C-contiguous; None where a token is out of range."""
+        steps = self._steps
+        x = self._beside(arrays) if len(arrays) > 1 else next(iter(arrays.values()))
+        y = memory.empty(self._shape, steps.dtype)
+        room = take(steps.program.nbytes)
+        try:
+            states = room.array(self._start.shape, steps.dtype)
+            states[...] = self._start
+            views = steps.states(states)
+            for path, given in (state or {}).items():
+                views[path][...] = given
+            if steps.program.once(room.address, x, y):
+                return None
+            return y, {path: view.copy() for path, view in views.items()}
+        finally:
+            room.give_back()
+
+    def _beside(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        x = np.empty((self._rows, self._steps.columns), self._steps.dtype)
+        for name, part in self._steps.parts(x).items():
+            part[...] = arrays[name]
+        return x
+
+
+class Calls:
+    """The programs of a bound network's calls of whole sequences, by shape.
+
+    One is written when a shape comes for the second time; of the shapes that came last, a few are kept.
+    """
+
+    def __init__(self, run: Bound):
+        net = run.net
+        self._run = run
+        self.fit = net.inputs is not None and not net.reads_vectors and not writes(net)
+        self._name, features = next(iter(net.sizes.items()), ("", 0))
+        self._features = None if len(net.sizes) != 1 or run.tokens else features
+        self._dtype = np.dtype(np.int64) if run.tokens else run.dtype
+        self._plain = self.fit and len(net.sizes) == 1
+        self._kept: dict[tuple[int, int, int], Whole | None] = {}
+        self._lock = renewed(threading.Lock())
+        self._width = max(sum(net.sizes.values()) if not run.tokens else 1, net.features, net.outputs or 0)
+        self._readout = 0 if net.outputs is None else 2 * prod(net.shapes["readout.V"])
+
+    def direct(self, x):
+        """Outputs and final state of an array that needs no conversion; None where anything is left to check."""
+        if not self._plain or type(x) is not np.ndarray or x.dtype != self._dtype or not x.flags.c_contiguous:
+            return None
+        shape = x.shape
+        if len(shape) != (2 if self._features is None else 3) or shape[2:] not in ((), (self._features,)):
+            return None
+        found = self.of(shape[0], shape[1])
+        return None if found is None else found({self._name: x})
+
+    def of(self, batch: int, time: int) -> Whole | None:
+        """The program of a shape; None the first time, and where it is not worth one."""
+        key = batch, time, available_threads() if batch > 1 else 1
+        found = self._kept.get(key)
+        return found if found is not None else self._next(key)
+
+    def _next(self, key: tuple[int, int, int]) -> Whole | None:
+        many = key[0] * key[1]
+        outputs = many if self._run.net.per_step else key[0]
+        if not 0 < many * self._width <= _NUMBERS or outputs * self._readout > _READOUT_FLOPS:
+            return None
+        again = key in self._kept
+        whole = Whole(self._run, *key[:2]) if again else None
+        with self._lock:
+            while key not in self._kept and len(self._kept) >= _SHAPES:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = whole
+        return whole
