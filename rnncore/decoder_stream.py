@@ -60,8 +60,10 @@ class DecoderStream:
         self._o = np.zeros((self.batch, net.features), run.dtype)
         self._alpha = np.zeros((self.batch, longest), run.dtype)
         extras = {name: self._alpha for name in step.extras}
-        given, out = (self._layer, self._sizes, run.loops[""], {}, program.rows), (self._o, program.rows)
-        program.loop(*given, out, self._states, sources=sources, extras=extras)
+        rows, prepared = program.rows, run.loops[""]
+        program.loop(
+            self._layer, self._sizes, prepared, {}, rows, (self._o, rows), self._states, sources=sources, extras=extras
+        )
         program.finish()
         self._run = Run(program, np.zeros(program.nbytes, np.uint8))
 

@@ -27,12 +27,18 @@ class Whole:
     """The program of calls of one shape, each in memory of its own: any number of threads may call at once."""
 
     def __init__(self, run: Bound, batch: int, time: int):
+        self._threads = available_threads()
         self._steps = steps = Steps(run, batch, parallel=True, time=time)
         self._shape = (batch, time, steps.features) if run.net.per_step else (batch, steps.features)
         self._rows = batch * time
         start = np.zeros(steps.size, steps.dtype)
         steps.begin(start, None)
         self._start = start[: steps.state_size].copy()
+
+    @property
+    def as_now(self) -> bool:
+        """Whether it would be written so again: the number of threads that may be used says how."""
+        return self._steps.program.short or self._threads == available_threads()
 
     def __call__(self, arrays: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray] | None = None):
         """Outputs and final state of inputs by name, C-contiguous; None where a token is out of range."""
@@ -69,38 +75,35 @@ class Calls:
         net = run.net
         self._run = run
         self.fit = net.inputs is not None and not net.reads_vectors and not writes(net)
-        self._name, features = next(iter(net.sizes.items()), ("", 0))
-        self._features = None if len(net.sizes) != 1 or run.tokens else features
+        self._names, self._last = list(net.sizes), () if run.tokens else tuple(net.sizes.values())
         self._dtype = np.dtype(np.int64) if run.tokens else run.dtype
-        self._plain = self.fit and len(net.sizes) == 1
-        self._kept: dict[tuple[int, int, int], Whole | None] = {}
+        self._kept: dict[tuple[int, int], Whole | None] = {}
         self._lock = renewed(threading.Lock())
         self._width = max(sum(net.sizes.values()) if not run.tokens else 1, net.features, net.outputs or 0)
         self._readout = 0 if net.outputs is None else 2 * prod(net.shapes["readout.V"])
 
     def direct(self, x):
         """Outputs and final state of an array that needs no conversion; None where anything is left to check."""
-        if not self._plain or type(x) is not np.ndarray or x.dtype != self._dtype or not x.flags.c_contiguous:
+        if type(x) is not np.ndarray or x.dtype != self._dtype or not x.flags.c_contiguous:
             return None
         shape = x.shape
-        if len(shape) != (2 if self._features is None else 3) or shape[2:] not in ((), (self._features,)):
+        if len(shape) < 2 or shape[2:] != self._last or len(self._names) != 1:
             return None
         found = self.of(shape[0], shape[1])
-        return None if found is None else found({self._name: x})
+        return None if found is None else found({self._names[0]: x})
 
     def of(self, batch: int, time: int) -> Whole | None:
         """The program of a shape; None the first time, and where it is not worth one."""
-        key = batch, time, available_threads() if batch > 1 else 1
-        found = self._kept.get(key)
-        return found if found is not None else self._next(key)
+        found = self._kept.get((batch, time))
+        return found if found is not None and found.as_now else self._next(batch, time)
 
-    def _next(self, key: tuple[int, int, int]) -> Whole | None:
-        many = key[0] * key[1]
-        outputs = many if self._run.net.per_step else key[0]
+    def _next(self, batch: int, time: int) -> Whole | None:
+        key, many = (batch, time), batch * time
+        outputs = many if self._run.net.per_step else batch
         if not 0 < many * self._width <= _NUMBERS or outputs * self._readout > _READOUT_FLOPS:
             return None
         again = key in self._kept
-        whole = Whole(self._run, *key[:2]) if again else None
+        whole = Whole(self._run, batch, time) if again else None
         with self._lock:
             while key not in self._kept and len(self._kept) >= _SHAPES:
                 self._kept.pop(next(iter(self._kept)))

@@ -1,10 +1,14 @@
 """Networks with their parameters taken in once."""
 
+import threading
+
 import numpy as np
 import pytest
+import stepwise
 import stress
 
 import rnncore as rn
+from rnncore.combine import chain, join, reverse, topology
 from rnncore.errors import InputError
 
 rng = np.random.default_rng(0)
@@ -32,3 +36,172 @@ def test_a_bound_network_is_a_snapshot():
     want = run(x)[0]
     own.flat[:] = 0
     np.testing.assert_array_equal(run(x)[0], want)
+
+
+@topology
+def turned(*layers, merge=None):
+    """Layers over one another, from the end to the start; with a merge, two of them, one turned again."""
+    inner = chain(*layers, residual=True)
+    return reverse(inner if merge is None else join(merge, a=chain(*layers), b=reverse(layers[0])))
+
+
+GRU, LSTM = stress.gated(4), stress.memory(4)
+NETWORKS = stepwise.NETWORKS | {
+    "both ways": rn.Network(stress.both_ways(LSTM), inputs=3, outputs=2),
+    "both ends": rn.Network(stress.both_ways(LSTM, merge="mean"), inputs=3, mode="many-to-one"),
+    "backward": rn.Network(turned(GRU, GRU, GRU), inputs=3),
+    "backward end": rn.Network(turned(GRU, GRU), inputs=3, mode="many-to-one"),
+    "backward, added": rn.Network(stress.stacked(turned(GRU, LSTM, merge="sum"), GRU), inputs=3, outputs=2),
+    "backward, mean": rn.Network(turned(GRU, LSTM, merge="mean"), inputs=3),
+    "backward, named": rn.Network(turned(stress.elapsed(4), stress.elapsed(4)), inputs={"x": 3, "dt": 1}),
+    "backward tokens": rn.Network(turned(GRU, GRU), inputs=rn.Tokens(5), outputs=5),
+}  # fmt: skip
+
+
+def inputs_of(net, batch, time, dtype="float64"):
+    own = np.random.default_rng(batch * time)
+    if isinstance(net.inputs, rn.Tokens):
+        return own.integers(0, 5, (batch, time))
+    made = {name: own.standard_normal((batch, time, n)).astype(dtype) for name, n in net.sizes.items()}
+    return made if len(made) > 1 else made["x"]
+
+
+def states_of(net, batch):
+    return {path: np.full((batch, n), 0.1 * k) for k, (path, (n,)) in enumerate(net.state_shapes.items(), 1)}
+
+
+def same(a, b):
+    assert list(a[1]) == list(b[1])
+    np.testing.assert_equal(a, b)
+    for one, other in zip((a[0], *a[1].values()), (b[0], *b[1].values()), strict=True):
+        assert one.dtype == other.dtype and one.flags.c_contiguous and one.flags.writeable
+
+
+@pytest.fixture
+def again(monkeypatch):
+    """Calls `run` until the shape's program is there, then by it alone."""
+
+    def call(run, x, **given):
+        for _ in range(2):
+            run(x, **given)
+        with monkeypatch.context() as m:
+            m.setattr("rnncore.bound.infer", None)
+            return run(x, **given)
+
+    return call
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_shape_that_comes_again_gives_the_same_bits(name, again):
+    own = NETWORKS[name]
+    values = own.init(seed=2, dtype="float64")
+    run = own.bind(values)
+    for batch, time in ((1, 7), (3, 4), (17, 1)):
+        data = inputs_of(own, batch, time)
+        same(again(run, data), own(values, data))
+        state = states_of(own, batch)
+        same(again(run, data, state=state), own(values, data, state=state))
+        part = dict(list(state.items())[-1:])
+        same(again(run, data, state=part), own(values, data, state=part))
+
+
+@pytest.mark.parametrize("weights", [None, "bfloat16"])
+def test_it_does_so_in_float32_whatever_the_type_and_the_order_of_the_inputs(weights, again):
+    values = params.astype("float32")
+    for batch in (1, 3):
+        data = inputs_of(net, batch, 6, "float32")
+        want = net.bind(values, weights=weights)(data)
+        run = net.bind(values, weights=weights)
+        same(again(run, data), want)
+        wide = np.zeros((batch, 6, 9))
+        wide[..., ::3] = data
+        for given in (data.astype(float), np.asfortranarray(data), wide[..., ::3], data[::-1].copy()[::-1]):
+            kept = given.copy()
+            same(again(run, given), want)
+            np.testing.assert_array_equal(given, kept)
+        same(run(data.tolist()), want)
+        same(run(list(data)), want)
+
+
+def test_loops_that_are_worth_threads_give_the_same_bits(again):
+    own = rn.Network(stress.both_ways(stress.memory(24)), inputs=3, outputs=2)
+    values, data = own.init(seed=0), inputs_of(own, 17, 40, "float32")
+    same(again(own.bind(values), data), own(values, data))
+
+
+def test_results_are_fresh(again):
+    run = net.bind(params)
+    first = again(run, x)
+    kept = np.copy(first[0]), {k: v.copy() for k, v in first[1].items()}
+    again(run, x + 1)
+    same(first, kept)
+    first[0][:] = np.nan
+    for value in first[1].values():
+        value[:] = np.nan
+    same(again(run, x), kept)
+
+
+def test_what_is_wrong_is_said_at_every_call(again):
+    own = NETWORKS["tokens"]
+    run = own.bind(own.init(seed=0))
+    tokens = inputs_of(own, 2, 3)
+    again(run, tokens)
+    for bad, text in ((tokens + 5, "tokens must lie in 0..4"), (tokens[0], "must have shape"), (None, "x is missing"),
+                      (tokens.astype(float), "must be integer tokens")):  # fmt: skip
+        with pytest.raises(InputError, match=text):
+            run(bad)
+    run = net.bind(params)
+    again(run, x)
+    for bad, text in ((x[..., :2].copy(), "must have shape"), (x[0], "must have shape"), (x + 0j, "must be numbers")):
+        with pytest.raises(InputError, match=text):
+            run(bad)
+    with pytest.raises(InputError, match="state '0.c' must have shape"):
+        run(x, state={"0.c": np.zeros((1, 5))})
+
+
+def test_other_calls_between_go_their_own_way(again):
+    run, deep = net.bind(params), rn.Network(stress.stacked(LSTM, GRU, dropout=0.5), inputs=3)
+    values = deep.init(seed=0, dtype="float64")
+    same(again(run, x), net(params, x))
+    mask = np.ones((2, 6), int)
+    mask[0, 2:4] = 0
+    for given in ({"lengths": [6, 2]}, {"mask": mask}, {"reset": 1 - mask}, {"lengths": [0, 0]}):
+        same(run(x, **given), net(params, x, **given))
+    run = deep.bind(values)
+    same(again(run, x), deep(values, x))
+    same(run(x, seed=3), deep(values, x, seed=3))
+    for empty in (x[:0], x[:, :0]):
+        for _ in range(3):
+            same(net.bind(params)(empty), net(params, empty))
+
+
+def test_few_shapes_are_kept():
+    run = net.bind(params)
+    for _ in range(2):
+        for time in range(1, 7):
+            for batch in (1, 2):
+                for _ in range(time % 2 + 1):
+                    same(run(x[:batch, :time]), net(params, x[:batch, :time]))
+    assert len(run._calls._kept) == 8
+
+
+def test_threads_call_one_bound_network_at_once():
+    own = rn.Network(stress.stacked(stress.memory(24), stress.gated(24)), inputs=3, outputs=2)
+    values = own.init(seed=0)
+    run = own.bind(values)
+    data = [inputs_of(own, batch, 60, "float32") for batch in (1, 1, 9)]
+    data[1] += 1
+    wanted, wrong = [own(values, given) for given in data], []
+
+    def work(k):
+        for _ in range(60):
+            y, state = run(data[k])
+            wrong.extend(s for s, v in state.items() if not np.array_equal(v, wanted[k][1][s]))
+            wrong.extend(["y"] if not np.array_equal(y, wanted[k][0]) else [])
+
+    threads = [threading.Thread(target=work, args=(k % 3,)) for k in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

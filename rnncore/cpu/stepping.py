@@ -25,7 +25,7 @@ from .run import forward_call, forward_sequences, threads_for
 __all__ = ["Program", "Readout", "Run"]
 
 _ALIGN = 64
-_SHORT_FLOPS = 1e6  # a shorter step keeps the interpreter's lock: another thread may hold what was let go for 5 ms
+_SHORT_FLOPS = 1e6  # what is shorter keeps the interpreter's lock: another thread may hold what was let go for 5 ms
 
 
 @dataclass(eq=False)
@@ -166,8 +166,8 @@ class Program:
             buffer.give_back()
         self._lent.clear()
         run = runner(str(self.dtype))
-        self._short = self.flops < _SHORT_FLOPS
-        self._go = run.held if self._short else run.go
+        self.short = self.flops < _SHORT_FLOPS
+        self._go = run.held if self.short else run.go
 
     def runs(self, record: np.ndarray) -> Callable[[], int]:
         """What runs it: `record` holds the program's address, those of memory, input and output, and two numbers."""
@@ -177,7 +177,7 @@ class Program:
             record[4:] = boxes, workers
             return alone()
 
-        return alone if self._short else partial(with_team, self.workers + 1, together)
+        return alone if self.short else partial(with_team, self.workers + 1, together)
 
     def once(self, memory: int, x: np.ndarray, y: np.ndarray) -> int:
         """Run it in memory at an address (see `Run`)."""
