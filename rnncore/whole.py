@@ -27,18 +27,13 @@ class Whole:
     """The program of calls of one shape, each in memory of its own: any number of threads may call at once."""
 
     def __init__(self, run: Bound, batch: int, time: int):
-        self._threads = available_threads()
         self._steps = steps = Steps(run, batch, parallel=True, time=time)
         self._shape = (batch, time, steps.features) if run.net.per_step else (batch, steps.features)
         self._rows = batch * time
+        self.short = steps.program.short  # too short for threads
         start = np.zeros(steps.size, steps.dtype)
         steps.begin(start, None)
         self._start = start[: steps.state_size].copy()
-
-    @property
-    def as_now(self) -> bool:
-        """Whether it would be written so again: the number of threads that may be used says how."""
-        return self._steps.program.short or self._threads == available_threads()
 
     def __call__(self, arrays: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray] | None = None):
         """Outputs and final state of inputs by name, C-contiguous; None where a token is out of range."""
@@ -77,7 +72,7 @@ class Calls:
         self.fit = net.inputs is not None and not net.reads_vectors and not writes(net)
         self._names, self._last = list(net.sizes), () if run.tokens else tuple(net.sizes.values())
         self._dtype = np.dtype(np.int64) if run.tokens else run.dtype
-        self._kept: dict[tuple[int, int], Whole | None] = {}
+        self._kept: dict[tuple[int, int, int], Whole | None] = {}  # by batch, time, threads; 0: whatever their number
         self._lock = renewed(threading.Lock())
         self._width = max(sum(net.sizes.values()) if not run.tokens else 1, net.features, net.outputs or 0)
         self._readout = 0 if net.outputs is None else 2 * prod(net.shapes["readout.V"])
@@ -94,17 +89,24 @@ class Calls:
 
     def of(self, batch: int, time: int) -> Whole | None:
         """The program of a shape; None the first time, and where it is not worth one."""
-        found = self._kept.get((batch, time))
-        return found if found is not None and found.as_now else self._next(batch, time)
+        found = self._kept.get((batch, time, 0))
+        if found is not None:
+            return found
+        threads = available_threads()
+        found = self._kept.get((batch, time, threads))
+        return found if found is not None else self._next(batch, time, threads)
 
-    def _next(self, batch: int, time: int) -> Whole | None:
-        key, many = (batch, time), batch * time
+    def _next(self, batch: int, time: int, threads: int) -> Whole | None:
+        key, many = (batch, time, threads), batch * time
         outputs = many if self._run.net.per_step else batch
         if not 0 < many * self._width <= _NUMBERS or outputs * self._readout > _READOUT_FLOPS:
             return None
         again = key in self._kept
         whole = Whole(self._run, batch, time) if again else None
         with self._lock:
+            if whole is not None and whole.short:
+                self._kept.pop(key, None)
+                key = batch, time, 0
             while key not in self._kept and len(self._kept) >= _SHAPES:
                 self._kept.pop(next(iter(self._kept)))
             self._kept[key] = whole

@@ -123,10 +123,16 @@ def test_it_does_so_in_float32_whatever_the_type_and_the_order_of_the_inputs(wei
         same(run(list(data)), want)
 
 
-def test_loops_that_are_worth_threads_give_the_same_bits(again):
+def test_loops_that_are_worth_threads_give_the_same_bits(again, monkeypatch):
     own = rn.Network(stress.both_ways(stress.memory(24)), inputs=3, outputs=2)
     values, data = own.init(seed=0), inputs_of(own, 17, 40, "float32")
-    same(again(own.bind(values), data), own(values, data))
+    run, want = own.bind(values), own(values, data)
+    written = {}
+    for threads in ("1", "2", "2", "1"):
+        monkeypatch.setenv("RNNCORE_NUM_THREADS", threads)
+        same(again(run, data), want)
+        written[threads] = run._calls.of(17, 40)
+    assert written["1"] is not written["2"]
 
 
 def test_results_are_fresh(again):
