@@ -59,13 +59,15 @@ class Bound:
         """Outputs and final state, as of the network (see `Network.__call__`)."""
         given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
         others = (lengths, seed, target, teacher_forcing, *given.values())
-        plain = self._calls.fit and all(value is None for value in others)
-        if plain and state is None:
-            found = self._calls.direct(x)
-            if found is not None:
-                return found
+        calls = self._calls
+        plain = calls.fit and all(value is None for value in others)
+        ready = plain and state is None and calls.takes(x)
+        whole = calls.of(*x.shape[:2]) if ready else None
+        found = None if whole is None else whole({calls.names[0]: x})
+        if found is not None:
+            return found
         batch = self.net._batch(self.params, x, lengths, state, target, teacher_forcing, seed, **given)
-        whole = self._calls.of(batch.size, batch.time) if plain and batch.full else None
+        whole = calls.of(batch.size, batch.time) if plain and batch.full and not ready else None
         if whole is not None:
             return whole(batch.arrays, batch.state)
         return infer(self.net, self.params, batch, self, seed)

@@ -70,22 +70,18 @@ class Calls:
         net = run.net
         self._run = run
         self.fit = net.inputs is not None and not net.reads_vectors and not writes(net)
-        self._names, self._last = list(net.sizes), () if run.tokens else tuple(net.sizes.values())
+        self.names, self._last = tuple(net.sizes), () if run.tokens else tuple(net.sizes.values())
         self._dtype = np.dtype(np.int64) if run.tokens else run.dtype
         self._kept: dict[tuple[int, int, int], Whole | None] = {}  # by batch, time, threads; 0: whatever their number
         self._lock = renewed(threading.Lock())
         self._width = max(sum(net.sizes.values()) if not run.tokens else 1, net.features, net.outputs or 0)
         self._readout = 0 if net.outputs is None else 2 * prod(net.shapes["readout.V"])
 
-    def direct(self, x):
-        """Outputs and final state of an array that needs no conversion; None where anything is left to check."""
+    def takes(self, x) -> bool:
+        """Whether `x` is an array in which nothing but the range of tokens is left to check, or to convert."""
         if type(x) is not np.ndarray or x.dtype != self._dtype or not x.flags.c_contiguous:
-            return None
-        shape = x.shape
-        if len(shape) < 2 or shape[2:] != self._last or len(self._names) != 1:
-            return None
-        found = self.of(shape[0], shape[1])
-        return None if found is None else found({self._names[0]: x})
+            return False
+        return len(x.shape) >= 2 and x.shape[2:] == self._last and len(self.names) == 1
 
     def of(self, batch: int, time: int) -> Whole | None:
         """The program of a shape; None the first time, and where it is not worth one."""

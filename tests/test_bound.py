@@ -181,8 +181,10 @@ def test_other_calls_between_go_their_own_way(again):
             same(net.bind(params)(empty), net(params, empty))
 
 
-def test_few_shapes_are_kept():
+def test_few_shapes_are_kept_and_those_that_come_once_cost_nothing():
     run = net.bind(params)
+    run(x)
+    assert list(run._calls._kept.values()) == [None]
     for _ in range(2):
         for time in range(1, 7):
             for batch in (1, 2):
