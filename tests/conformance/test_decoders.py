@@ -110,9 +110,10 @@ def test_every_encoder_and_bridge_agrees_with_the_reference(encoder, bridge):
     check_against_reference(Problem(network(g, SCORERS["bahdanau"], encoder=made, bridge=bridge)))
 
 
-@pytest.mark.parametrize("units", [1, 2, 17])
-def test_sizes_that_fill_no_vector(units):
-    net = network(rn.cells.gru, SCORERS["bahdanau"], units=units, encoder=rn.cells.gru(units))
+@pytest.mark.parametrize("scorer", ["bahdanau", "concat", "general"])
+@pytest.mark.parametrize("units", [1, 2, 16, 17])
+def test_sizes_that_fill_vectors_and_that_do_not(units, scorer):
+    net = network(rn.cells.gru, SCORERS[scorer], units=units, encoder=rn.cells.gru(units))
     for source, steps, batch in ((1, 1, 1), (3, 13, 2), (19, 2, 5)):
         check_against_reference(Problem(net, source=source, steps=steps, batch=batch, seed=units))
 
