@@ -41,7 +41,7 @@ class Buffer:
     def give_back(self) -> None:
         """Return the memory; the buffer must not be used afterwards."""
         raw, self.raw = self.raw, None
-        if raw is not None:
+        if raw is not None and _shelf is not None:  # which it is when the interpreter ends
             _shelf.put(raw)
 
 

@@ -12,7 +12,7 @@ import pytest
 from numba import cfunc, types
 
 import rnncore as rn
-from rnncore.cpu import pool
+from rnncore.cpu import limits, pool
 from rnncore.cpu.atomics import fetch_add, load_acquire
 from rnncore.cpu.call import Call
 from rnncore.cpu.emit import TURN
@@ -45,6 +45,12 @@ def marked(threads: int, effort: int = 2000) -> np.ndarray:
     run_team(mark.address, address_of(job), threads)
     assert turn[1] == TASKS
     return marks - 100
+
+
+@pytest.fixture(autouse=True)
+def unlimited(monkeypatch):
+    """No limit that another test has left in this thread."""
+    monkeypatch.setattr(limits, "_mine", threading.local())
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
