@@ -1,8 +1,9 @@
 """How did speed and memory move over the commits?
 
 ``python -m benchmarks.dashboard`` runs ``asv publish`` over the results that `asv run` left, and makes the pages whole:
-asv's load their scripts from other hosts, these from a folder beside them. ``--open 1`` serves them on this machine,
-``--picture FILE.png`` draws the page ``--page`` with Chromium.
+asv's load their scripts from other hosts, these from a folder beside them, where npm puts what ``package.json`` names;
+without npm they stay as they are. ``--open 1`` serves them on this machine, ``--picture FILE.png`` draws the page
+``--page`` with Chromium.
 """
 
 from __future__ import annotations
@@ -21,41 +22,58 @@ from pathlib import Path
 
 from .common import arguments
 
-__all__ = ["browser", "publish", "screenshot", "served", "whole"]
+__all__ = ["browser", "publish", "screenshot", "scripts", "served", "whole"]
 
-ASSETS = Path(__file__).parent / "assets"
+PACKAGES = Path(__file__).parent / "package.json"
 ADDRESS = re.compile(
     r'(src|href)="https://[^"]*/([^"/]+\.(?:js|css))"(?:\s+(?:integrity|crossorigin|referrerpolicy)="[^"]*")*'
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
-def whole(html: Path) -> None:
-    """Have the published pages load every script and style from their own folder.
+def scripts(folder: Path) -> dict[str, Path]:
+    """Scripts and styles that the pages load, by their names, installed into a folder; none where npm cannot."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(PACKAGES, folder)
+    command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--silent"]
+    if subprocess.run(command, cwd=folder).returncode:
+        print("npm could not install the scripts of the pages: they load them from the network", file=sys.stderr)
+        return {}
+    found = [path for kind in ("js", "css") for path in folder.rglob(f"*.{kind}")]
+    return {path.name: path for path in sorted(found, key=lambda path: len(path.parts), reverse=True)}
+
+
+def whole(html: Path, found: dict[str, Path]) -> None:
+    """Have the published pages load every script and style from their own folder (see `scripts`).
 
     Raises
     ------
     SystemExit
-        A page wants one that is not here: asv has changed.
+        A page wants one that is not among those found: asv has changed.
     """
+    (html / "assets").mkdir(exist_ok=True)
 
-    def local(found: re.Match) -> str:
-        name = re.sub(r"-[0-9.]+[0-9]", "", found[2])
-        name = name if (ASSETS / name).exists() else name.replace(".min.", ".")
-        if not (ASSETS / name).exists():
-            raise SystemExit(f"the dashboard loads {found[0]}, and {ASSETS} has no {found[2]}")
-        return f'{found[1]}="assets/{name}"'
+    def local(address: re.Match) -> str:
+        name = re.sub(r"-[0-9.]+[0-9]", "", address[2])
+        name = name if name in found else name.replace(".min.", ".")
+        if name not in found:
+            raise SystemExit(f"the dashboard loads {address[0]}, and {PACKAGES.name} brings no {address[2]}")
+        shutil.copy(found[name], html / "assets" / name)
+        return f'{address[1]}="assets/{name}"'
 
     for page in html.glob("*.html"):
         page.write_text(ADDRESS.sub(local, page.read_text(encoding="utf-8")), encoding="utf-8")
-    shutil.copytree(ASSETS, html / "assets", dirs_exist_ok=True)
 
 
 def publish(folder: Path = Path(), config: str = "asv.conf.json") -> Path:
     """Publish the results of a checkout; returns the folder of pages."""
     subprocess.run([sys.executable, "-m", "asv", "publish", "--config", config], cwd=folder, check=True)
     html = folder / json.loads((folder / config).read_text())["html_dir"]
-    whole(html)
+    if found := scripts(folder / ".asv" / "scripts"):
+        whole(html, found)
     return html
 
 
