@@ -21,7 +21,7 @@ net = rn.Network(rn.cells.lstm(64), inputs=12, outputs=9, mode="many-to-one")
 params = net.init(seed=0)
 net.loss_and_grad(params, np.ones((32, 20, 12)), np.zeros(32, int), loss="cross_entropy")
 """
-COLD = """
+EMPTY_CACHE = """
 import os, tempfile
 folder = tempfile.TemporaryDirectory()
 os.environ["RNNCORE_CACHE_DIR"] = folder.name
@@ -58,7 +58,7 @@ class FirstStep:
         return FIRST_STEP
 
     def timeraw_cold(self):
-        return COLD + FIRST_STEP
+        return EMPTY_CACHE + FIRST_STEP
 
 
 def _import_seconds() -> float:
