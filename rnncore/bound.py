@@ -41,6 +41,9 @@ class Bound:
             self.loops[prefix] = prepare(layer, "infer", view, sizes, str(self.dtype), weights or "")
         self.tokens = is_tokens(net, "x") and bool(net.sizes)
 
+    def __reduce__(self):
+        return Bound, (self.net, self.params, self.weights)  # packed again: addresses are this process's own
+
     @cached_property
     def readout(self) -> Readout:
         """The readout, packed."""

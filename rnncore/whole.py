@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Mapping
 from math import prod
@@ -19,6 +20,7 @@ from .writing import writes
 __all__ = ["Calls", "Whole"]
 
 _SHAPES = 8  # that are kept, each with tables of its own
+_SEEN = 64  # that came once and are remembered
 _NUMBERS = 2**20  # of inputs and outputs: what is prepared for more costs little beside the work
 _READOUT_FLOPS = 4e6  # more are worth threads
 
@@ -31,6 +33,7 @@ class Whole:
         self._shape = (batch, time, steps.features) if run.net.per_step else (batch, steps.features)
         self._rows = batch * time
         self.short = steps.program.short  # too short for threads
+        self.used = 0  # when it was asked for last
         start = np.zeros(steps.size, steps.dtype)
         steps.begin(start, None)
         self._start = start[: steps.state_size].copy()
@@ -63,7 +66,7 @@ class Whole:
 class Calls:
     """The programs of a bound network's calls of whole sequences, by shape.
 
-    One is written when a shape comes for the second time; of the shapes that came last, a few are kept.
+    One is written when a shape comes for the second time; those that were used last are kept.
     """
 
     def __init__(self, run: Bound):
@@ -72,7 +75,9 @@ class Calls:
         self.fit = net.inputs is not None and not net.reads_vectors and not writes(net)
         self.names, self._last = tuple(net.sizes), () if run.tokens else tuple(net.sizes.values())
         self._dtype = np.dtype(np.int64) if run.tokens else run.dtype
-        self._kept: dict[tuple[int, int, int], Whole | None] = {}  # by batch, time, threads; 0: whatever their number
+        self._kept: dict[tuple[int, int, int], Whole] = {}  # by batch, time, threads; 0: whatever their number
+        self._seen: dict[tuple[int, int, int], None] = {}  # shapes that came once
+        self._clock = itertools.count()
         self._lock = renewed(threading.Lock())
         self._width = max(sum(net.sizes.values()) if not run.tokens else 1, net.features, net.outputs or 0)
         self._readout = 0 if net.outputs is None else 2 * prod(net.shapes["readout.V"])
@@ -86,24 +91,27 @@ class Calls:
     def of(self, batch: int, time: int) -> Whole | None:
         """The program of a shape; None the first time, and where it is not worth one."""
         found = self._kept.get((batch, time, 0))
+        if found is None:
+            threads = available_threads()
+            found = self._kept.get((batch, time, threads)) or self._next(batch, time, threads)
         if found is not None:
-            return found
-        threads = available_threads()
-        found = self._kept.get((batch, time, threads))
-        return found if found is not None else self._next(batch, time, threads)
+            found.used = next(self._clock)
+        return found
 
     def _next(self, batch: int, time: int, threads: int) -> Whole | None:
         key, many = (batch, time, threads), batch * time
         outputs = many if self._run.net.per_step else batch
         if not 0 < many * self._width <= _NUMBERS or outputs * self._readout > _READOUT_FLOPS:
             return None
-        again = key in self._kept
-        whole = Whole(self._run, batch, time) if again else None
+        if key not in self._seen:
+            with self._lock:
+                while len(self._seen) >= _SEEN:
+                    self._seen.pop(next(iter(self._seen)))
+                self._seen[key] = None
+            return None
+        whole = Whole(self._run, batch, time)
         with self._lock:
-            if whole is not None and whole.short:
-                self._kept.pop(key, None)
-                key = batch, time, 0
-            while key not in self._kept and len(self._kept) >= _SHAPES:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = whole
+            while len(self._kept) >= _SHAPES:
+                self._kept.pop(min(self._kept, key=lambda k: self._kept[k].used))
+            self._kept[batch, time, 0 if whole.short else threads] = whole
         return whole

@@ -1,5 +1,7 @@
 """Networks with their parameters taken in once."""
 
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -184,13 +186,39 @@ def test_other_calls_between_go_their_own_way(again):
 def test_few_shapes_are_kept_and_those_that_come_once_cost_nothing():
     run = net.bind(params)
     run(x)
-    assert list(run._calls._kept.values()) == [None]
+    assert not run._calls._kept
     for _ in range(2):
         for time in range(1, 7):
             for batch in (1, 2):
                 for _ in range(time % 2 + 1):
                     same(run(x[:batch, :time]), net(params, x[:batch, :time]))
     assert len(run._calls._kept) == 8
+
+
+def test_what_is_used_often_is_kept_beside_any_number_of_others():
+    run = net.bind(params)
+    for _ in range(3):
+        run(x)
+    (often,) = run._calls._kept.values()
+    longer = np.concatenate([x, x], 1)
+    for time in range(1, 13):
+        for _ in range(2):
+            same(run(longer[:, :time]), net(params, longer[:, :time]))
+        run(x)
+    assert often in run._calls._kept.values() and len(run._calls._kept) == 8
+
+
+@pytest.mark.parametrize("weights", [None, "bfloat16"])
+def test_a_copy_has_memory_of_its_own(weights):
+    run = net.bind(net.init(seed=1), weights=weights)
+    want = run(x)
+    run(x)
+    copies = [copy.deepcopy(run), pickle.loads(pickle.dumps(run))]
+    for loop in run.loops.values():
+        loop.weights.memory.array((loop.weights.memory.nbytes,), "uint8")[:] = 0
+    for other in copies:
+        same(other(x), want)
+        same(other(x), want)
 
 
 def test_threads_call_one_bound_network_at_once():

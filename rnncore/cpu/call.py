@@ -22,6 +22,7 @@ __all__ = ["Prepared", "Call", "slices_of"]
 
 _SLICES = 2  # of the batch for each thread: threads that share a core with others take fewer
 _SLICE_ROWS = 4  # as long as a slice has so many rows, which fill a register tile
+_FRAMES = 64  # kept with a layout
 _NEAR = 2**20  # bytes of weights that stay near a core
 _SHARES = 4  # of a chunk's gradients for each thread
 
@@ -71,6 +72,8 @@ def _frame(
     key = packing, limit, threads
     found = layout.frames.get(key)
     if found is None:
+        if len(layout.frames) >= _FRAMES:
+            layout.frames.clear()
         found = layout.frames[key] = _framed(code, packing, layout, limit, threads, carried)
     return found
 
@@ -125,7 +128,7 @@ class Call:
         self.buffer.array((self.zeros,), np.uint8).fill(0)
         for name, place in frame.places.items():
             self.addresses[name] = self.buffer.address + place
-        if self.sizes["slices"] > 1:  # who waits has a slice of its own: there is nobody to help
+        if threads == 1 or self.sizes["slices"] > 1:  # nobody waits who has no slice of its own
             self.addresses["board"] = 0
         if sources is not None:
             self._sources(sources)

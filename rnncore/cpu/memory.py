@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from math import prod
@@ -92,15 +93,13 @@ def take(nbytes: int) -> Buffer:
     return Buffer(np.empty(size, np.uint8) if raw is None else raw, nbytes)
 
 
-class _Owner:
-    """What an array of lent memory refers to: when the array and all views are gone, the memory is given back."""
+class _Loan:
+    """Of memory to an array: when the array and all its views are gone, it is given back."""
 
-    __slots__ = ("buffer", "__array_interface__")
+    __slots__ = ("buffer",)
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, nbytes: int):
-        self.buffer = take(nbytes)
-        data = (self.buffer.address, False)
-        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": data, "version": 3}
+    def __init__(self, buffer: Buffer):
+        self.buffer = buffer
 
     def __del__(self):
         self.buffer.give_back()
@@ -112,7 +111,10 @@ def empty(shape: tuple[int, ...], dtype) -> np.ndarray:
     nbytes = prod(shape) * dtype.itemsize
     if nbytes < _LEND_BYTES:
         return np.empty(shape, dtype)
-    return np.asarray(_Owner(tuple(map(int, shape)), dtype, nbytes))
+    buffer = take(nbytes)
+    memory: Any = (ctypes.c_char * nbytes).from_address(buffer.address)  # as a buffer it may be locked and unlocked
+    memory.loan = _Loan(buffer)
+    return np.frombuffer(memory, dtype).reshape(shape)
 
 
 def zeros(shape: tuple[int, ...], dtype) -> np.ndarray:

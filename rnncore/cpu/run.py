@@ -147,7 +147,8 @@ def forward_call(layer: Stepped, sizes, prepared: Prepared, layout: Layout, stat
     """The call of a forward kernel: itself, the memory of the states, and that as arrays which begin with `state`."""
     plan, step, dtype = prepared.code.plan, layer.step, np.dtype(prepared.code.dtype)
     packing = prepared.packing_for(sources)
-    call = Call(prepared, layout, _forward_rows(packing.work_width, threads), threads, {}, sources)
+    rows = _forward_rows(packing.work_width, min(threads, layout.batch))
+    call = Call(prepared, layout, rows, threads, {}, sources)
     kept: dict[str, Buffer] = {}
     arrays: dict[str, np.ndarray] = {}
     for s in step.states:

@@ -1,5 +1,7 @@
 """Buffers: aligned, given back once, used again, never more kept than allowed."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,26 @@ def test_no_more_is_kept_than_allowed(shelf, monkeypatch):
 def test_the_address_of_an_array():
     array = np.arange(4.0)
     assert memory.address_of(array) == array.ctypes.data and memory.address_of(array[1:]) == array.ctypes.data + 8
+
+
+@pytest.mark.parametrize("make", [memory.empty, memory.zeros])
+def test_a_lent_array_is_like_any_other(make, shelf):
+    array = make((300, 100), "float64")
+    assert array.shape == (300, 100) and array.dtype == "float64" and array.flags.c_contiguous
+    if make is memory.zeros:
+        assert not array.any()
+    array[:] = 1
+    array.flags.writeable = False
+    array.flags.writeable = True
+    copied = pickle.loads(pickle.dumps(array))
+    address = memory.address_of(array)
+    view = array[5:, 3]
+    del array
+    assert shelf.bytes == 0 and view.all()  # as long as somebody looks at it
+    del view
+    assert shelf.bytes >= 240_000 and copied.all()
+    assert memory.address_of(make((300, 100), "float64")) == address
+
+
+def test_a_small_array_is_not_lent(shelf):
+    assert memory.empty((10,), "float32").base is None and memory.zeros((0, 3), "float32").shape == (0, 3)
