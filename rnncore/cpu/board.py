@@ -15,6 +15,9 @@ __all__ = ["BOARD", "DONE", "SHARED", "SHARE_TEXT"]
 BOARD, DONE, ARGUMENTS = 320, 64, 128  # the first is the size
 SHARED = 2**16  # multiply-adds of a product that are worth another thread
 
+_PRODUCT = "a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start"
+_STORES = "\n".join(f"    store_int(at + {8 * i}, {name})" for i, name in enumerate(_PRODUCT.split(", ")))
+
 SHARE_TEXT = f"""\
 @lowered
 def block(board, number):
@@ -29,22 +32,9 @@ def block(board, number):
 
 
 @lowered
-def share(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, board, own):
+def share({_PRODUCT}, board, own):
     at = board + {ARGUMENTS}
-    store_int(at, a)
-    store_int(at + 8, lda)
-    store_int(at + 16, ia)
-    store_int(at + 24, sa)
-    store_int(at + 32, packed)
-    store_int(at + 40, c)
-    store_int(at + 48, ldc)
-    store_int(at + 56, ic)
-    store_int(at + 64, sc)
-    store_int(at + 72, m)
-    store_int(at + 80, n)
-    store_int(at + 88, k)
-    store_int(at + 96, onto)
-    store_int(at + 104, start)
+{_STORES}
     width = 2 * WIDEST * COUNT
     panels = (n + width - 1) // width
     blocks = min(max(m * n * k // {SHARED}, 2), 16, panels)
@@ -67,11 +57,11 @@ def share(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, board, o
 
 
 @lowered
-def gemm(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, board, own):
+def gemm({_PRODUCT}, board, own):
     if board != 0 and m * n * k >= {SHARED}:
-        share(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start, board, own)
+        share({_PRODUCT}, board, own)
     else:
-        columns(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start)
+        columns({_PRODUCT})
 
 
 """

@@ -34,7 +34,7 @@ def library_text(dtype: str, machine: Machine) -> str:
     """The module's text for a dtype and a machine."""
     widest = panel_vectors(machine)
     outer = _outer_text(dtype, machine.lanes(dtype), widest, _largest_tile(machine, widest))
-    return "\n".join([products_text(dtype, machine), outer, _REST])
+    return "\n".join([products_text(dtype, machine), outer, _REST, *_TEAMS, _TAIL])
 
 
 def products_text(dtype: str, machine: Machine, stored: str = "") -> str:
@@ -220,61 +220,53 @@ def pack(table, many, base, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u1
                     transpose(source + i * ITEM, stride_n, target + i * wide * ITEM, wide * ITEM, several, k - i)
             j += several
 
+"""
 
+
+def _team(name: str, head: str, tasks: str, body: str) -> str:
+    """A function of a team: each thread takes tasks until none is left, leaves when its place is needed, or waits."""
+    return f"""\
 @lowered
-def team(job, part):
-    a, lda, rows, packed = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
-    c, ldc, start, m = load_int(job + 32), load_int(job + 40), load_int(job + 48), load_int(job + 56)
-    n, k, turn, slices = load_int(job + 64), load_int(job + 72), load_int(job + 80), load_int(job + 88)
-    gemm, wait, room = load_int(job + 96), load_int(job + 104), load_int(job + 112)
+def {name}(job, part):
+{head}
     task = fetch_add(turn, 1)
-    while task < slices:
-        first, last = task * m // slices, (task + 1) * m // slices
-        own = rows + 8 * first
-        call_library(gemm, (a, lda, own, 0, packed, c, ldc, own, 0, last - first, n, k, 0, start, 0, 0))
+    while task < {tasks}:
+{body}
         fetch_add(turn + 8, 1)
         if load_acquire(room) < part:
             return
         task = fetch_add(turn, 1)
     if part == 0:
-        call_five(wait, (turn + 8, slices, 0, room, 0))
+        call_five(wait, (turn + 8, {tasks}, 0, room, 0))
+
+"""
 
 
-@lowered
-def team_sums(job, part):
+_TEAMS = (
+    _team("team", """\
+    a, lda, rows, packed = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
+    c, ldc, start, m = load_int(job + 32), load_int(job + 40), load_int(job + 48), load_int(job + 56)
+    n, k, turn, slices = load_int(job + 64), load_int(job + 72), load_int(job + 80), load_int(job + 88)
+    gemm, wait, room = load_int(job + 96), load_int(job + 104), load_int(job + 112)""", "slices", """\
+        first, last = task * m // slices, (task + 1) * m // slices
+        own = rows + 8 * first
+        call_library(gemm, (a, lda, own, 0, packed, c, ldc, own, 0, last - first, n, k, 0, start, 0, 0))"""),
+    _team("team_sums", """\
     a, lda, index, b = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
     ldb, c, ldc, sums = load_int(job + 32), load_int(job + 40), load_int(job + 48), load_int(job + 56)
     rows, m, n, scratch = load_int(job + 64), load_int(job + 72), load_int(job + 80), load_int(job + 88)
     stride, turn, parts, outer = load_int(job + 96), load_int(job + 104), load_int(job + 112), load_int(job + 120)
     colsum, wait, room = load_int(job + 128), load_int(job + 136), load_int(job + 144)
-    own = scratch + part * stride
-    task = fetch_add(turn, 1)
-    while task < parts:
+    own = scratch + part * stride""", "parts", """\
         call_library(outer, (a, lda, index, 0, b, ldb, index, 0, c, ldc, rows, m, n, own, task, parts))
-        call_library(colsum, (a, lda, index, 0, sums, rows, m, task, parts, 0, 0, 0, 0, 0, 0, 0))
-        fetch_add(turn + 8, 1)
-        if load_acquire(room) < part:
-            return
-        task = fetch_add(turn, 1)
-    if part == 0:
-        call_five(wait, (turn + 8, parts, 0, room, 0))
-
-
-@lowered
-def team_pack(job, part):
+        call_library(colsum, (a, lda, index, 0, sums, rows, m, task, parts, 0, 0, 0, 0, 0, 0, 0))"""),
+    _team("team_pack", """\
     table, many, base, turn = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
-    wait, room = load_int(job + 32), load_int(job + 40)
-    task = fetch_add(turn, 1)
-    while task < many:
-        pack(table + 80 * task, 1, base, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-        fetch_add(turn + 8, 1)
-        if load_acquire(room) < part:
-            return
-        task = fetch_add(turn, 1)
-    if part == 0:
-        call_five(wait, (turn + 8, many, 0, room, 0))
+    wait, room = load_int(job + 32), load_int(job + 40)""", "many", """\
+        pack(table + 80 * task, 1, base, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"""),
+)  # fmt: skip
 
-
+_TAIL = """\
 write_addresses = addresses(gemm, block, lookup, outer, scatter, colsum, pack, team, team_sums, team_pack)
 
 
