@@ -81,11 +81,20 @@ def check_against_reference(problem):
     close("gradient of x", dx, rdx["x"], back)
 
 
-@pytest.mark.parametrize("scorer", SCORERS)
-@pytest.mark.parametrize("cell", CELLS)
-def test_every_cell_with_every_scorer_agrees_with_the_reference(cell, scorer):
+def combined(cell, scorer):
+    """Every cell with every scorer, attending before the step and after it in turns."""
     attend = ("before", "after")[(sorted(CELLS).index(cell) + sorted(SCORERS).index(scorer)) % 2]
-    check_against_reference(Problem(network(CELLS[cell], SCORERS[scorer], attend)))
+    return network(CELLS[cell], SCORERS[scorer], attend)
+
+
+every_cell = pytest.mark.parametrize("cell", CELLS)
+every_scorer = pytest.mark.parametrize("scorer", SCORERS)
+
+
+@every_scorer
+@every_cell
+def test_every_cell_with_every_scorer_agrees_with_the_reference(cell, scorer):
+    check_against_reference(Problem(combined(cell, scorer)))
 
 
 @pytest.mark.parametrize("cell", VARIANTS)
@@ -148,16 +157,21 @@ PRIMES = st.sampled_from([1, 2, 3, 5, 7, 11, 13])
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(sorted(NETS)), PRIMES, PRIMES, st.integers(1, 5), st.integers(0, 99), st.integers(1, 5))
 def test_padding_changes_nothing(attend, source, steps, batch, seed, more):
+    check_padding(NETS[attend], source, steps, batch, seed, more)
+
+
+@every_scorer
+@every_cell
+def test_padding_changes_nothing_with_any_cell_and_scorer(cell, scorer):
+    check_padding(combined(cell, scorer), source=7, steps=5, batch=4, seed=1, more=2, attends=scorer != "none")
+
+
+def check_padding(net, source, steps, batch, seed, more, attends=True):
     """More padding, NaN in it, classes that are none: the same bits; weights sum to 1 inside and are 0 outside."""
-    net = NETS[attend]
     p = Problem(net, seed=seed, batch=batch, source=source, steps=steps, forcing="always")
     y, final, (dx, _, grads) = p.back()
-    _, alpha = net.attention(p.params, p.x, **p.given)
-    counts = p.lengths[:, None, None] * np.ones((batch, steps, 1), int)
-    inside = (np.arange(source) < counts) & (np.arange(steps)[:, None] < p.target_lengths[:, None, None])
-    assert not alpha[~inside].any()
-    read = inside.any(2)
-    assert alpha.sum(2)[read] == pytest.approx(1, abs=1e-12)
+    if attends:
+        check_weights(p, net.attention(p.params, p.x, **p.given)[1])
     past = np.arange(source)[None, :, None] >= p.lengths[:, None, None]
     q = Problem(net, seed=seed, batch=batch, source=source, steps=steps, forcing="always")
     q.x = np.concatenate([np.where(past, np.nan, q.x), np.full((batch, more, INPUTS), np.nan)], 1)
@@ -169,6 +183,15 @@ def test_padding_changes_nothing(attend, source, steps, batch, seed, more):
     same_bits("gradient of x", wide_dx[:, :source], dx)
     same_bits("gradients", wide_grads, grads)
     assert not wide_y[:, steps:].any() and not wide_dx[:, source:].any()
+
+
+def check_weights(p, alpha):
+    """They sum to 1 within the lengths, and are 0 beyond."""
+    batch, steps, source = alpha.shape
+    counts = p.lengths[:, None, None] * np.ones((batch, steps, 1), int)
+    inside = (np.arange(source) < counts) & (np.arange(steps)[:, None] < p.target_lengths[:, None, None])
+    assert not alpha[~inside].any()
+    assert alpha.sum(2)[inside.any(2)] == pytest.approx(1, abs=1e-12)
 
 
 def test_the_same_bits_for_every_number_of_threads(monkeypatch):
@@ -192,8 +215,10 @@ def test_a_sequence_alone_gives_what_it_gives_in_a_batch():
             close(f"final {path} of sequence {b}", end[path][0], final[path][b], 1e-12)
 
 
-def test_tapes_serve_twice_and_arguments_stay_as_they_are():
-    p = Problem(NETS["after"])
+@every_scorer
+@every_cell
+def test_tapes_serve_twice_and_arguments_stay_as_they_are(cell, scorer):
+    p = Problem(combined(cell, scorer))
     arrays = [p.params.flat, p.x, p.lengths, p.target, p.target_lengths, p.dy]
     before = [a.copy() for a in arrays]
     for a in arrays:
@@ -263,23 +288,26 @@ def test_a_bound_network_writes_what_a_call_writes():
     same_bits("taught", run(p.x, **p.given), p.net(p.params, p.x, **p.given))
 
 
-@pytest.mark.parametrize("attend", sorted(NETS))
-def test_a_stream_writes_what_a_call_writes(attend):
+@every_scorer
+@every_cell
+def test_a_stream_writes_what_a_call_writes(cell, scorer):
     """Running free, and reading the true outputs; and two halves, the states handed on, are the whole."""
-    net, p = NETS[attend], Problem(NETS[attend])
+    net = combined(cell, scorer)
+    p, attends = Problem(net), scorer != "none"
     free, final = net(p.params, p.x, lengths=p.lengths, steps=5)
     stream = net.stream(p.params, x=p.x, lengths=p.lengths)
     same_bits("stream", np.stack([stream.step() for _ in range(5)], 1), free)
     for path, value in stream.state.items():
         same_bits(f"state {path}", value, final[path])
     taught = net(p.params, p.x, lengths=p.lengths, target=p.target)[0]
-    _, alpha = net.attention(p.params, p.x, lengths=p.lengths, target=p.target)
+    alpha = net.attention(p.params, p.x, lengths=p.lengths, target=p.target)[1] if attends else None
     stream = net.stream(p.params, x=p.x, lengths=p.lengths)
     assert stream.alpha is None
     for t in range(5):
         o = stream.step() if t == 0 else stream.step(p.target[:, t - 1])
         same_bits(f"step {t}", o, taught[:, t])
-        same_bits(f"alpha {t}", stream.alpha, alpha[:, t])
+        if attends:
+            same_bits(f"alpha {t}", stream.alpha, alpha[:, t])
     first, middle = net(p.params, p.x, lengths=p.lengths, steps=2)
     start = {k: v for k, v in middle.items() if not k.startswith("encoder.")}
     second, _ = net(p.params, p.x, lengths=p.lengths, steps=3, state=start)
