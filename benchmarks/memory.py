@@ -20,7 +20,7 @@ LIMIT = 1.25
 
 def kept_bytes(one: Case) -> int:
     """Bytes that the reverse pass of a case reads from the forward pass."""
-    from rnncore.cpu.loop import plan_of
+    from rnncore.plan.kernels import plan_of
 
     batch, steps = one.x.shape[:2]
     total = 0

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .cpu.layout import Rows, layout_of
 from .cpu.memory import empty
 from .cpu.run import loop_forward, prepare
 from .lang.component import Bound
 from .lang.graph import Graph
 from .lang.trace import Signature, Step, resolve
 from .lang.weights import Weights
+from .layout import Rows, layout_of
 
 __all__ = ["loss_of_rows", "loss_step"]
 

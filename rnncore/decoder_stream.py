@@ -7,11 +7,11 @@ import threading
 import numpy as np
 
 from .bound import Bound
-from .cpu.layout import Rows
 from .cpu.stepping import Program, Run
 from .errors import InputError
 from .forking import renewed
 from .inputs import as_array
+from .layout import Rows
 from .passes import Pass
 from .translation import encode
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
-from .cpu.layout import Rows
 from .cpu.run import loop_backward, loop_forward, prepare
 from .errors import InputError
 from .inputs import Batch
 from .lang.cell import Layer, sizes_of
 from .lang.trace import Step
+from .layout import Rows
 from .params import Params
 from .passes import Kept, Pass, _last_rows, _put
 from .plan.tangent import dotted, tangent_of

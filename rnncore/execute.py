@@ -10,9 +10,9 @@ import numpy as np
 
 from .cpu import memory
 from .cpu.dense import affine, affine_backward
-from .cpu.layout import Rows
 from .errors import InputError
 from .inputs import Batch, Tokens, Writing, as_array, as_state
+from .layout import Rows
 from .params import Params
 from .passes import Pass, loops_of, ragged
 from .vectors import bridge_back, spread_back

@@ -81,8 +81,8 @@ def _graph(layer: Layer, dtype: str) -> str:
 
 
 def _plan(layer: Layer, dtype: str) -> str:
-    from .cpu.loop import plan_of
     from .plan.describe import describe_plan
+    from .plan.kernels import plan_of
 
     kinds = ("infer", "forward", "backward")
     return "\n\n".join(f"{which}:\n{describe_plan(plan_of(layer.step, which))}" for which in kinds)
@@ -90,8 +90,8 @@ def _plan(layer: Layer, dtype: str) -> str:
 
 def _source(layer: Layer, dtype: str) -> str:
     from .cpu.emit import emit
-    from .cpu.loop import plan_of
     from .cpu.machine import host
+    from .plan.kernels import plan_of
 
     if dtype not in ("float32", "float64"):
         raise InputError(f"dtype must be 'float32' or 'float64', got {dtype!r}")

@@ -11,11 +11,11 @@ from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .combine.translate import Translate
 from .cpu import memory
 from .cpu.checkpoint import checkpointed_forward
-from .cpu.layout import Layout, Rows, Sources, layout_of
 from .cpu.run import LoopTape, loop_backward, loop_forward, prepare
 from .errors import InputError
 from .inputs import Batch
 from .kept import Kept
+from .layout import Layout, Rows, Sources, layout_of
 from .params import Params
 from .translation import translate, translate_back
 from .zero_length import nought_of

@@ -10,12 +10,12 @@ import numpy as np
 from .combine.blocks import Loop
 from .combine.speaking import FORCED, GIVEN, HOW, LOG, STATE, TOKEN, Speaking, speaks
 from .combine.wired import Wired
-from .cpu.layout import Rows, Sources, layout_of
 from .cpu.run import loop_forward, prepare
 from .errors import InputError
 from .inputs import Batch, Tokens
 from .lang.cell import sizes_of
 from .lang.drawing import DRAW
+from .layout import Rows, Sources, layout_of
 from .passes import Pass
 from .teaching import features_at
 from .translation import encode

@@ -9,10 +9,10 @@ import numpy as np
 from .bound import Bound
 from .combine.blocks import Block, Chain, Join, Loop, Reverse, reads_backward
 from .cpu.advance import ROOM, STATE, X, Y, runner
-from .cpu.layout import Rows
 from .cpu.stepping import Program
 from .errors import InputError
 from .inputs import Batch, as_state
+from .layout import Rows
 
 __all__ = ["Steps", "check_steps"]
 

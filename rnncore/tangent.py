@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .cpu.dense import affine, affine_backward
-from .cpu.layout import Rows
 from .dual import Directed, DualPass
 from .errors import InputError
 from .inputs import Batch, Tokens, as_state
+from .layout import Rows
 from .objective import as_loss, check_reduction, reduced, second_derivative, target_rows
 from .params import Params
 from .passes import loops_of

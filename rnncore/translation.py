@@ -10,8 +10,8 @@ import numpy as np
 from .combine.translate import KEYS, VALUES, Translate
 from .cpu import memory
 from .cpu.dense import affine, affine_backward
-from .cpu.layout import Rows, Sources, layout_of
 from .kept import Kept
+from .layout import Rows, Sources, layout_of
 
 __all__ = ["encode", "translate", "translate_back"]
 

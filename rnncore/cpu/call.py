@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..layout import Layout, Rows, Sources
 from ..plan.model import ROWWISE
 from .board import BOARD
 from .drawing import rowwise
 from .emit import TURN
-from .layout import Layout, Rows, Sources
 from .loop import Compiled, LoopWeights, Packing, functions
 from .memory import address_of, take
 from .pool import room_address, run_team
@@ -92,7 +92,8 @@ def _framed(code, packing, layout: Layout, limit: int, threads: int, carried) ->
     addresses = {f"fn.{name}": address for name, address in functions(code.dtype).items()}
     if any(node.op in ROWWISE for node in code.plan.nests):
         addresses |= {f"fn.{name}": address for name, address in rowwise(code.dtype).items()}
-    addresses |= {"starts": address_of(starts), "room": room_address(), **layout.addresses}
+    addresses |= {"starts": address_of(starts), "room": room_address()}
+    addresses |= {"counts": address_of(layout.counts), "offsets": address_of(layout.offsets)}
     wanted = {"tasks": TURN * max(chunks, 1), "board": BOARD, **carried}
     wanted |= {"lists": list_stride * threads, "scratch": scratch_stride * threads}
     wanted["work"] = work if code.plan.sums else work * threads

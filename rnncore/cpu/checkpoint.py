@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .layout import Layout, layout_of
+from ..layout import Layout, layout_of
 from .run import LoopTape, loop_forward, prepare
 
 __all__ = ["CheckpointTape", "checkpointed_forward"]

@@ -14,13 +14,10 @@ import numpy as np
 
 from ..forking import renewed
 from ..lang.dims import POSITION
-from ..lang.graph import Node, pinned_origin
+from ..lang.graph import Node
 from ..lang.trace import Step
-from ..plan.adjoint import adjoint_of, boundary_of
-from ..plan.model import ONE, Plan, Product
-from ..plan.schedule import schedule
-from ..plan.split import split_of
-from ..reference.interpreter import Program
+from ..plan.kernels import plan_of
+from ..plan.model import Plan, Product
 from .emit import Kernel, emit
 from .library import FUNCTIONS, library_text
 from .machine import host
@@ -29,8 +26,7 @@ from .pool import available_threads, room_address, run_team, wait_address
 from .store import exported, load_module
 
 __all__ = [
-    "Compiled", "LoopWeights", "Packing", "call_values", "compiled", "direct_gradients", "functions", "native",
-    "packing_of", "parameter_gradients", "parameter_offsets", "plan_of",
+    "Compiled", "LoopWeights", "Packing", "compiled", "functions", "native", "packing_of", "parameter_offsets",
 ]  # fmt: skip
 
 _PARALLEL_BYTES = 2**20  # of packed weights: below, waking threads costs more than they bring
@@ -56,51 +52,6 @@ def functions(dtype: str) -> dict[str, int]:
     return dict(zip(FUNCTIONS, found)) | {"wait": wait_address()}
 
 
-@lru_cache(maxsize=512)
-def plan_of(step: Step, which: str) -> Plan:
-    """The plan of a step: ``"infer"``, ``"forward"`` or ``"backward"``."""
-    with pinned_origin(None):
-        return _planned(step, which)
-
-
-def _planned(step: Step, which: str) -> Plan:
-    order = {p.name: k for k, p in enumerate(step.params)}
-    sizes = {n: _dim(step, n) for n in step.inputs}
-    if which == "backward":
-        split = split_of(step)
-        roots: dict[str, Node] = {}
-        for s in step.states:
-            roots[f"next.{s}"] = split.roots.get(f"d.{s}", step.graph.const(0.0))
-        for key, node in split.roots.items():
-            if key.startswith("d.") and key[2:] in step.inputs:
-                roots[f"out.{key}"] = node
-            elif key.startswith("d.") and key[2:] in step.sources:
-                roots[f"source.{key[2:]}"] = node
-            elif key.startswith("p."):
-                roots[f"sum.{key[2:]}"] = node
-        saved = {k: n.shape[0] if n.shape else ONE for k, n in split.saved.items()}
-        return schedule(step.name, roots, reverse=True, states=_states(step), inputs=sizes,
-                        history=split.history, saved=saved, order=order)  # fmt: skip
-    roots = {f"next.{s}": n for s, n in step.next_states.items()} | {"out.y": step.output}
-    roots |= {f"out.{name}": step.roots[f"out.{name}"] for name in step.extras}
-    history: tuple[str, ...] = ()
-    saved = {}
-    if which == "forward":
-        split = split_of(step)
-        roots |= {f"save.{k}": n for k, n in split.saved.items()}
-        history, saved = split.history, {k: n.shape[0] if n.shape else ONE for k, n in split.saved.items()}
-    return schedule(step.name, roots, reverse=False, states=_states(step), inputs=sizes,
-                    history=history, saved=saved, order=order)  # fmt: skip
-
-
-def _states(step: Step) -> dict[str, Any]:
-    return {s: step.dims[s] for s in step.states}
-
-
-def _dim(step: Step, name: str):
-    return step.dims[name]
-
-
 _compiled: dict[tuple, Compiled] = {}
 _lock = renewed(threading.Lock())
 
@@ -116,25 +67,6 @@ def compiled(step: Step, which: str, dtype: str) -> Compiled:
                 _compiled[key] = Compiled(kernel, load_module(kernel.text).entry.address, dtype)
             found = _compiled[key]
     return found
-
-
-@lru_cache(maxsize=512)
-def _boundary(step: Step) -> Program | None:
-    """How to compute the call-level nodes that the step reads and that are no parameters themselves."""
-    computed = {str(n.id): n for n in boundary_of(step) if n.op != "leaf"}
-    return Program(computed) if computed else None
-
-
-def call_values(step: Step, params: Mapping[str, np.ndarray], sizes: Mapping[Any, int], dtype: str):
-    """Values of the call-level nodes that the step reads and that are no parameters themselves, by node id."""
-    program = _boundary(step)
-    values: dict[int, np.ndarray] = {}
-    if program is not None:
-        leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
-        leaves |= {("param", p.name): params[p.name] for p in step.params}
-        for key, value in program(leaves, sizes).items():
-            values[int(key)] = np.ascontiguousarray(value, dtype=dtype)
-    return values
 
 
 @dataclass(eq=False)
@@ -312,28 +244,3 @@ def native(dtype: str, name: str):
 
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 16)(functions(dtype)[name])
     return lambda *given: function(*given, *[0] * (16 - len(given)))
-
-
-@lru_cache(maxsize=512)
-def _reverse_program(step: Step) -> tuple[frozenset[str], Program | None]:
-    """Parameters whose gradient the loop gives directly, and how to compute the others'."""
-    roots = adjoint_of(step).call_roots
-    direct = frozenset(k for k, n in roots.items() if n.op == "leaf" and n.attrs == ("grad", k))
-    others = {k: n for k, n in roots.items() if k not in direct}
-    return direct, Program(others) if others else None
-
-
-def direct_gradients(step: Step) -> frozenset[str]:
-    """Call-level values of the loop that are parameters and reach it in no other way."""
-    return _reverse_program(step)[0]
-
-
-def parameter_gradients(step: Step, params, sizes, sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Gradients of raw parameters that reach the loop through a function of their own."""
-    _, program = _reverse_program(step)
-    if program is None:
-        return {}
-    leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
-    leaves |= {("param", p.name): params[p.name] for p in step.params}
-    leaves |= {("grad", name): sums[name] for name in sums}
-    return program(leaves, sizes)

@@ -12,12 +12,13 @@ import numpy as np
 
 from ..lang.cell import Stepped
 from ..lang.graph import topological
+from ..layout import Layout, Rows, Sources
 from ..plan.adjoint import adjoint_of
+from ..reference.parameters import call_values, direct_gradients, parameter_gradients
 from .bfloat16 import halved, products
 from .board import SHARED
 from .call import Call, Prepared
-from .layout import Layout, Rows, Sources
-from .loop import call_values, compiled, direct_gradients, functions, packing_of, parameter_gradients
+from .loop import compiled, functions, packing_of
 from .memory import Buffer, address_of, take, zeros
 from .pool import available_threads
 

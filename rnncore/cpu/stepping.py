@@ -13,10 +13,10 @@ from math import prod
 
 import numpy as np
 
+from ..layout import Rows, layout_of
 from .advance import ADD, COPY, FIXED, MAP, ROOM, ROWS, RUN, SCALE, STATE, TOKENS, WORDS, X, Y, runner
 from .bfloat16 import products, upper_halves
 from .dense import packed_map
-from .layout import Rows, layout_of
 from .loop import functions
 from .memory import Buffer, address_of
 from .pool import launch_address, with_team

@@ -9,11 +9,11 @@ import numpy as np
 from ..arguments import whole
 from ..combine.blocks import reads_backward
 from ..cpu.dense import affine, affine_backward
-from ..cpu.layout import Rows
 from ..dual import dual_block
 from ..errors import InputError
 from ..inputs import as_array
 from ..lang.ops import OPS
+from ..layout import Rows
 from ..objective import as_loss, reduced, second_derivative, target_rows
 from ..params import Params
 from ..passes import loops_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..cpu.layout import Rows, layout_of
 from ..cpu.run import loop_forward, prepare
 from ..dual import DualLayer
+from ..layout import Rows, layout_of
 from ..plan.tangent import dotted, tangent_of
 from .watched import Record
 

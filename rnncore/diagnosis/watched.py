@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..cpu.layout import Rows
 from ..lang.cell import Layer
 from ..lang.graph import Graph, Node, pinned_origin, topological
 from ..lang.ops import OPS, apply
 from ..lang.trace import Step
+from ..layout import Rows
 from ..passes import Pass
 
 __all__ = ["Loops", "Record", "WatchedPass", "gates_of"]

@@ -13,8 +13,8 @@ import stress
 
 import rnncore as rn
 from rnncore.cpu.emit import emit
-from rnncore.cpu.loop import plan_of
 from rnncore.lang import cell, tanh
+from rnncore.plan.kernels import plan_of
 
 WHICH = ("infer", "forward", "backward")
 
@@ -24,7 +24,7 @@ spec = importlib.util.spec_from_file_location("stress", {str(Path(stress.__file_
 stress = sys.modules["stress"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(stress)
 from rnncore.cpu.emit import emit
-from rnncore.cpu.loop import plan_of
+from rnncore.plan.kernels import plan_of
 text = "".join(
     emit(plan_of(c.step(), which), dtype, count).text
     for c in stress.CELLS.values() for which in {WHICH!r} for dtype, count in (("float32", 16), ("float64", 4))

@@ -3,11 +3,11 @@
 import pytest
 import stress
 
-from rnncore.cpu.loop import plan_of
 from rnncore.errors import LanguageError
 from rnncore.lang import cell, mapped, sigmoid, sum, tanh
 from rnncore.lang.trace import trace
 from rnncore.plan.describe import describe_plan
+from rnncore.plan.kernels import plan_of
 
 INFER = """\
 t = 0 .. T-1, states h

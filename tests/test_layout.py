@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncore.cpu.layout import Rows, layout_of
+from rnncore.layout import Rows, layout_of
 
 some_lengths = st.lists(st.integers(0, 9), max_size=12).map(lambda v: np.array(v, np.int64))
 

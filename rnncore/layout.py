@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from .memory import address_of
-
 __all__ = ["Layout", "Rows", "Sources", "layout_of"]
 
 
@@ -24,11 +22,7 @@ class Layout:
     sorted_lengths: np.ndarray
     identity: bool
     chunks: dict[int, tuple[np.ndarray, int]] = field(default_factory=dict)
-    addresses: dict[str, int] = field(default_factory=dict)
     frames: dict[tuple, Any] = field(default_factory=dict)  # of the calls with this layout
-
-    def __post_init__(self):
-        self.addresses = {"counts": address_of(self.counts), "offsets": address_of(self.offsets)}
 
     @property
     def batch(self) -> int:
