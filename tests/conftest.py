@@ -1,6 +1,8 @@
 """Hypothesis profile, what tests share as importable modules, and the registry put back after a test."""
 
+import ctypes
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +14,20 @@ import rnncore.registry as registry
 # the first example compiles kernels: a deadline would measure that
 settings.register_profile("rnncore", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("rnncore")
+
+
+def _gpu() -> bool:
+    """Whether this machine has a GPU with a driver: without one, its kernels run in the simulator."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    many = ctypes.c_int()
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(many)) == 0 and many.value > 0
+
+
+if not _gpu():
+    os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
 
 def _load(name):

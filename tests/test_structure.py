@@ -20,7 +20,7 @@ RANKS = [
     {"combine"},
     {"plan"},
     {"reference"},
-    {"cpu"},
+    {"cpu", "cuda"},
     {"hookspecs", "entries", "discovery", "registry", "params", "inputs", "initialize", "objective", "explanation",
      "describe", "description", "network", "execute", "passes", "bound", "compiled_loss", "decoder_stream",
      "teaching", "zero_length", "dual", "kept", "batch", "segments", "tangent", "translation", "vectors", "writing",

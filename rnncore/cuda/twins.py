@@ -1,0 +1,184 @@
+"""What `rnncore.cuda.device` offers to the texts of kernels, as plain Python: the simulator runs the texts with these.
+
+A thread of the simulated device is a generator, which hands over where it waits: `sync` and `arrive_and_wait` are
+generators, and ``yield from`` is written before each of their calls (`rnncore.cuda.rewriting`).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "Entry", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "functions", "int32", "int64",
+    "load", "now", "shared", "store", "sync", "thread", "threads",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kernel: the function of a text that is launched, and the dtype of its arrays."""
+
+    function: Callable[..., Any]
+    dtype: str
+
+
+def entry(dtype: str) -> Callable[[Callable[..., Any]], Entry]:
+    """Marks the function of a text that is launched: of (tape, memory, numbers, counters)."""
+    return lambda function: Entry(function, dtype)
+
+
+now = SimpleNamespace(block=0, thread=0, threads=1, blocks=1, shared=None)  # the thread that runs, for the simulator
+float32, float64 = np.float32, np.float64
+
+
+@dataclass(frozen=True)
+class _Integer:
+    """A type of integers. Its numbers are Python's: NumPy's would make float64 of float32."""
+
+    name: str
+
+    def __call__(self, value: Any) -> int:
+        return int(value)
+
+
+int32, int64 = _Integer("int32"), _Integer("int64")
+
+
+def block() -> int:
+    """The index of this thread's block."""
+    return now.block
+
+
+def blocks() -> int:
+    """How many blocks run."""
+    return now.blocks
+
+
+def thread() -> int:
+    """The index of this thread in its block."""
+    return now.thread
+
+
+def threads() -> int:
+    """How many threads a block has."""
+    return now.threads
+
+
+def sync():
+    """Waits for all threads of the block that have not ended."""
+    yield None
+
+
+def arrive_and_wait(counters, slot, target):
+    """Waits until `target` blocks have arrived at ``counters[slot]``, and all threads of this block are here."""
+    yield None
+    if now.thread == 0:
+        yield counters, slot, target
+    yield None
+
+
+def shared(dtype):
+    """The block's dynamic shared memory, as a vector of `dtype`."""
+    return now.shared(dtype)
+
+
+def load(array, i):
+    """``array[i]``; an index from the end is an error, as it is one on a device."""
+    if i < 0:
+        raise IndexError(f"an index of {i}")
+    return array[i]
+
+
+def store(array, i, value) -> None:
+    """``array[i] = value``; an index from the end is an error, as it is one on a device."""
+    if i < 0:
+        raise IndexError(f"an index of {i}")
+    array[i] = value
+
+
+def fma(a, b, c):
+    """a b + c; of float32 numbers rounded as if once."""
+    if type(a) is np.float32:
+        return np.float32(float(a) * float(b) + float(c))
+    return a * b + c
+
+
+def _of_reals(function: Callable[[float], float], dtype: type) -> Callable[[Any], Any]:
+    """A function of Python's numbers on NumPy's: many times as fast as NumPy's own on single numbers."""
+    return lambda a: dtype(function(float(a)))
+
+
+def _exp(a: float) -> float:
+    return math.inf if a > 709.782712893384 else math.exp(a)
+
+
+def _log(a: float) -> float:
+    return math.log(a) if a > 0 else (-math.inf if a == 0 else math.nan)
+
+
+def _sqrt(a: float) -> float:
+    return math.sqrt(a) if a >= 0 else math.nan
+
+
+def _sin(a: float) -> float:
+    return math.sin(a) if math.isfinite(a) else math.nan
+
+
+def _cos(a: float) -> float:
+    return math.cos(a) if math.isfinite(a) else math.nan
+
+
+def _sigmoid(a: float) -> float:
+    e = math.exp(-abs(a))
+    return (e if a < 0 else 1.0) / (1.0 + e)
+
+
+def _softplus(a: float) -> float:
+    return (a if a > 0 else 0.0) + math.log1p(math.exp(-abs(a))) if a == a else a
+
+
+def _relu(a):
+    return a if a > 0 or a != a else a * 0
+
+
+def _maximum(a, b):
+    return a if a >= b or a != a else b
+
+
+def _minimum(a, b):
+    return a if a <= b or a != a else b
+
+
+def _where(condition, a, b):
+    return a if condition else b
+
+
+@lru_cache(maxsize=8)
+def functions(dtype: str, fast: bool = False) -> SimpleNamespace:
+    """The pointwise ops of the language on numbers of `dtype`, under the names that texts call them by.
+
+    Parameters
+    ----------
+    dtype : str
+        "float32" or "float64".
+    fast : bool
+        What a device may approximate is exact here.
+    """
+    kind = {"float32": np.float32, "float64": np.float64}[dtype]
+    reals = {"exp": _exp, "log": _log, "sqrt": _sqrt, "sin": _sin, "cos": _cos, "tanh": math.tanh, "sigmoid": _sigmoid,
+             "softplus": _softplus}  # fmt: skip
+    return SimpleNamespace(
+        **{name: _of_reals(function, kind) for name, function in reals.items()},
+        add=operator.add, sub=operator.sub, mul=operator.mul, div=operator.truediv, neg=operator.neg, abs_=abs,
+        relu=_relu, maximum=_maximum, minimum=_minimum, where=_where,
+        lt=operator.lt, le=operator.le, gt=operator.gt, ge=operator.ge, eq=operator.eq, ne=operator.ne,
+        and_=operator.and_, or_=operator.or_, not_=operator.not_,
+    )  # fmt: skip
