@@ -61,18 +61,16 @@ class Bound:
     ):  # fmt: skip
         """Outputs and final state, as of the network (see `Network.__call__`)."""
         given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
-        others = (lengths, seed, target, teacher_forcing, *given.values())
         calls = self._calls
-        plain = calls.fit and all(value is None for value in others)
+        plain = calls.fit and all(value is None for value in (seed, target, teacher_forcing, *given.values()))
         ready = plain and state is None and calls.takes(x)
-        whole = calls.of(*x.shape[:2]) if ready else None
-        found = None if whole is None else whole({calls.names[0]: x})
+        found = calls.plain(x, lengths) if ready else None
         if found is not None:
             return found
         batch = self.net._batch(self.params, x, lengths, state, target, teacher_forcing, seed, **given)
-        whole = calls.of(batch.size, batch.time) if plain and batch.full and not ready else None
-        if whole is not None:
-            return whole(batch.arrays, batch.state)
+        found = calls.laid(batch) if plain and not ready else None
+        if found is not None:
+            return found
         return infer(self.net, self.params, batch, self, seed)
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from .errors import InputError
 from .inputs import Batch, as_state
 from .layout import Rows
 
-__all__ = ["Steps", "check_steps"]
+__all__ = ["NotWritten", "Steps", "check_steps"]
 
 Arrays = Mapping[str, np.ndarray]
 Out = tuple[np.ndarray, Rows | None]
@@ -28,18 +28,27 @@ def check_steps(net, what: str) -> None:
         raise InputError(f"a one-to-many network cannot {what}: its vector comes once, call it with steps=")
 
 
+class NotWritten(Exception):
+    """There is no program of this: it goes the long way."""
+
+
 class Steps:
     """The program of one step of a bound network, for `batch` sequences, or of all of their `time` steps.
 
     A run's memory is one array: its first numbers are the states, (batch, size) one after another in the order of
     ``net.state_shapes``; what follows is room to compute in, of no meaning between runs. Inputs of several names lie
     side by side in one array (batch * time, columns). Of whole sequences, a network that gives one output a sequence
-    gives that; step by step it gives one at each.
+    gives that; step by step it gives one at each. Where sequences are `varied`, each run brings their lengths.
+
+    Raises
+    ------
+    NotWritten
+        The network does with lengths what programs do not.
     """
 
-    def __init__(self, run: Bound, batch: int, parallel: bool, time: int | None = None):
+    def __init__(self, run: Bound, batch: int, parallel: bool, time: int | None = None, varied: bool = False):
         self.run, self.net, self.batch, self.dtype = run, run.net, batch, run.dtype
-        net, program = self.net, Program(str(run.dtype), batch, parallel, 1 if time is None else time)
+        net, program = self.net, Program(str(run.dtype), batch, parallel, 1 if time is None else time, varied)
         self.program = program
         self.tokens = run.tokens
         self.columns = 1 if self.tokens else sum(net.fed.values())
@@ -62,7 +71,9 @@ class Steps:
         read = out if net.outputs is None else program.array(ROOM, net.block.features(net.fed), rows=many)
         self._block(net.block, "", self.parts(x), program.rows, net.fed, (read, rows))
         if net.outputs is not None:
-            program.affine(read, self.run.readout, out)
+            program.affine(read, self.run.readout, out, rows is not None)
+        if program.varied and rows is not None:
+            program.own("clear", out, out.strides[0], program.lengths, self.batch, program.time)
 
     def parts(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of each input by name."""
@@ -79,8 +90,8 @@ class Steps:
         if isinstance(block, Loop):
             self._loop(prefix, xs, rows, out)
         elif isinstance(block, Reverse):
-            backward = None if out[1] is None else out[1].reversed(self.program.lengths)
-            self._block(block.block, prefix, xs, rows.reversed(self.program.lengths), sizes, (out[0], backward))
+            backward = None if out[1] is None else self.program.reversed(out[1])
+            self._block(block.block, prefix, xs, self.program.reversed(rows), sizes, (out[0], backward))
         elif isinstance(block, Join):
             self._join(block, prefix, xs, rows, sizes, out)
         else:
@@ -140,6 +151,8 @@ class Steps:
     # rows in an order of time
     def _ends(self, array: np.ndarray) -> np.ndarray:
         """The last step of each sequence."""
+        if self.program.varied:
+            raise NotWritten
         return array[self.program.time - 1 :: self.program.time]
 
     def _turned(self, xs: Arrays, rows: Rows) -> dict[str, np.ndarray]:
@@ -153,6 +166,8 @@ class Steps:
         time = self.program.time
         pairs = [(array, other[0])]
         if other[1] is not None and other[1].step < 0:
+            if self.program.varied:
+                raise NotWritten
             at = [slice(b * time, (b + 1) * time) for b in range(self.batch)]
             pairs = [(array[k], other[0][k][::-1]) for k in at]
         for pair in pairs:

@@ -107,6 +107,64 @@ def test_a_shape_that_comes_again_gives_the_same_bits(name, again):
         same(again(run, data, state=part), own(values, data, state=part))
 
 
+LONG_WAY = {name for name in NETWORKS if name.startswith("backward")}  # what they do with lengths is in no program
+
+
+def plainly(run, data, **given):
+    return run(data, **given)
+
+
+def past(data, lengths):
+    """Inputs with what must not be read past the lengths."""
+    if isinstance(data, dict):
+        return {name: past(one, lengths) for name, one in data.items()}
+    outside = np.arange(data.shape[1]) >= np.asarray(lengths)[:, None]
+    return np.where(
+        outside.reshape(*outside.shape, *[1] * (data.ndim - 2)), -1 if data.dtype.kind == "i" else np.nan, data
+    )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_ragged_batch_of_a_shape_that_comes_again_gives_the_same_bits_whatever_its_lengths(name, again):
+    own, draws = NETWORKS[name], np.random.default_rng(5)
+    values = own.init(seed=2, dtype="float64")
+    run = own.bind(values)
+    for batch, time in ((1, 7), (3, 4), (17, 11)):
+        data, state = inputs_of(own, batch, time), states_of(own, batch)
+        several = [draws.integers(0, time + 1, batch) for _ in range(3)]
+        for lengths in (*several, np.full(batch, time), np.zeros(batch, int), [time, *[0] * (batch - 1)]):
+            given = past(data, lengths)
+            call = plainly if name in LONG_WAY else again
+            same(call(run, given, lengths=lengths), own(values, data, lengths=lengths))
+            same(call(run, given, lengths=lengths, state=state), own(values, data, lengths=lengths, state=state))
+
+
+def test_lengths_are_checked_at_every_call(again):
+    run = net.bind(params)
+    again(run, x, lengths=[6, 2])
+    for bad in ([6], [6, 7], [-1, 2], [6.0, 2.0], [[6, 2]]):
+        with pytest.raises(InputError, match="lengths must"):
+            run(x, lengths=bad)
+    own = NETWORKS["tokens"]
+    run, tokens = own.bind(own.init(seed=0)), inputs_of(own, 2, 3)
+    again(run, tokens, lengths=[1, 3])
+    tokens[1, 2] = 5
+    with pytest.raises(InputError, match="tokens must lie in 0..4, got 5"):
+        run(tokens, lengths=[1, 3])
+    run(tokens, lengths=[1, 2])
+
+
+def test_ragged_loops_that_are_worth_threads_give_the_same_bits(again, monkeypatch):
+    own = rn.Network(stress.both_ways(stress.memory(24)), inputs=3, outputs=2)
+    values, data = own.init(seed=0), inputs_of(own, 17, 40, "float32")
+    run = own.bind(values)
+    for lengths in (np.arange(17) * 2, np.full(17, 40), np.arange(40, 23, -1)):
+        want = own(values, data, lengths=lengths)
+        for threads in ("1", "2", "3"):
+            monkeypatch.setenv("RNNCORE_NUM_THREADS", threads)
+            same(again(run, data, lengths=lengths), want)
+
+
 @pytest.mark.parametrize("weights", [None, "bfloat16"])
 def test_it_does_so_in_float32_whatever_the_type_and_the_order_of_the_inputs(weights, again):
     values = params.astype("float32")

@@ -12,10 +12,14 @@ from .store import exported, load_module
 
 __all__ = ["runner"]
 
-FIXED, STATE, ROOM, X, Y = range(5)  # places that memory is in
-RUN, ROWS, MAP, TOKENS = range(4)  # instructions
+FIXED, STATE, ROOM, X, Y, LENGTHS, PARAMS, TAPE, DX, GRADS = range(10)  # places that memory is in
+PLACES = 10
+LOADED = 16  # onto a place: not an address in it, but the integer that lies there
+RUN, ROWS, CALL, TOKENS = range(4)  # instructions
 COPY, ADD, SCALE = range(3)  # what an instruction does to rows
 WORDS = 16  # int64 of an instruction
+
+_FUNCTIONS = ("zero", "clear", "inside", "ordered", "chunked")
 
 _TEXT = """\
 from numba import cfunc
@@ -32,7 +36,10 @@ call_kernel, call_launch, call_library = call(2), call(4), call(16)
 
 @lowered
 def place(room, at):
-    return load_int(room + 8 * load_int(at)) + load_int(at + 8)
+    kind = load_int(at)
+    if kind >= {loaded}:
+        return load_int(load_int(room + 8 * (kind - {loaded})) + load_int(at + 8))
+    return load_int(room + 8 * kind) + load_int(at + 8)
 
 
 @lowered
@@ -41,14 +48,16 @@ def run(room, at, boxes, workers):
     for k in range(many):
         store_int(job + 24 + 8 * k, place(room, table + 16 * k))
     store_int(job, job + 24)
-    store_int(job + 8, load_int(at + 32))
+    sizes, of = load_int(at + 32), load_int(at + 72)
+    if of:
+        for k in range(of):
+            store_int(job + 24 + 8 * (many + k), place(room, sizes + 16 * k))
+        sizes = job + 24 + 8 * many
+    store_int(job + 8, sizes)
     store_int(job + 16, load_int(at + 40))
-    zeros = room + load_int(at + 56)
-    for k in range(0, load_int(at + 64), 8):
-        store_int(zeros + k, 0)
-    workers = min(workers, load_int(at + 72))
+    workers = min(workers, load_int(at + 56))
     if workers:
-        call_launch(load_int(at + 80), (boxes, workers, load_int(at + 8), job))
+        call_launch(load_int(at + 64), (boxes, workers, load_int(at + 8), job))
     else:
         call_kernel(load_int(at + 8), (job, 0))
 
@@ -56,45 +65,39 @@ def run(room, at, boxes, workers):
 @lowered
 def rows(room, at):
     source, target = place(room, at + 16), place(room, at + 40)
+    by_source, by_target = place(room, at + 88), place(room, at + 104)
     columns, how = load_int(at + 72), load_int(at + 8)
     for r in range(load_int(at + 64)):
+        a = source + (load_int(by_source + 8 * r) if by_source else r) * load_int(at + 32)
+        c = target + (load_int(by_target + 8 * r) if by_target else r) * load_int(at + 56)
         for j in range(0, columns, COUNT):
-            value = load_n(source + j * ITEM, columns - j)
+            value = load_n(a + j * ITEM, columns - j)
             if how == {add}:
-                value = add(load_n(target + j * ITEM, columns - j), value)
+                value = add(load_n(c + j * ITEM, columns - j), value)
             elif how == {scale}:
                 value = mul(value, load_one(load_int(at + 80)))
-            store_n(target + j * ITEM, value, columns - j)
-        source += load_int(at + 32)
-        target += load_int(at + 56)
+            store_n(c + j * ITEM, value, columns - j)
 
 
 @lowered
-def map_rows(room, at):
-    a, c, listed = place(room, at + 16), place(room, at + 40), load_int(at + 64)
+def library(room, at):
+    table = load_int(at + 16)
     call_library(load_int(at + 8), (
-        a, load_int(at + 32), listed, 0, load_int(at + 72), c, load_int(at + 56), listed, 0,
-        load_int(at + 80), load_int(at + 88), load_int(at + 96), 0, load_int(at + 104), 0, 0))
+{arguments}))
 
 
 @lowered
 def within(room, at):
-    tokens = place(room, at + 16)
-    for r in range(load_int(at + 40)):
-        token = load_int(tokens + 8 * r)
-        if token < 0 or token >= load_int(at + 48):
+    tokens, listed = place(room, at + 16), place(room, at + 48)
+    for r in range(place(room, at + 32)):
+        token = load_int(tokens + 8 * load_int(listed + 8 * r))
+        if token < 0 or token >= load_int(at + 8):
             return False
     return True
 
 
 @lowered
-def steps(program, memory, x, y, boxes, workers):
-    room = (memory + load_int(program + 8) + 63) // 64 * 64
-    store_int(room, 0)
-    store_int(room + 8, memory)
-    store_int(room + 16, room)
-    store_int(room + 24, x)
-    store_int(room + 32, y)
+def steps(program, room, boxes, workers):
     for k in range(load_int(program)):
         at = program + 16 + {words} * 8 * k
         what = load_int(at)
@@ -102,21 +105,36 @@ def steps(program, memory, x, y, boxes, workers):
             run(room, at, boxes, workers)
         elif what == {rows}:
             rows(room, at)
-        elif what == {map}:
-            map_rows(room, at)
+        elif what == {call}:
+            library(room, at)
         elif not within(room, at):
             return 1
     return 0
 
 
 @lowered
+def enter(program, memory):
+    room = (memory + load_int(program + 8) + 63) // 64 * 64
+    store_int(room, 0)
+    store_int(room + 8, memory)
+    store_int(room + 16, room)
+    return room
+
+
+@lowered
 def advance(program, memory, x, y, boxes, workers):
-    return steps(program, memory, x, y, boxes, workers)
+    room = enter(program, memory)
+    store_int(room + 24, x)
+    store_int(room + 32, y)
+    return steps(program, room, boxes, workers)
 
 
 @lowered
 def go(r):
-    return steps(load_int(r), load_int(r + 8), load_int(r + 16), load_int(r + 24), load_int(r + 32), load_int(r + 40))
+    room = enter(load_int(r), load_int(r + 24))
+    for k in range(3, {places}):
+        store_int(room + 8 * k, load_int(r + 8 * k + 8))
+    return steps(load_int(r), room, load_int(r + 8), load_int(r + 16))
 
 
 @lowered
@@ -125,7 +143,76 @@ def narrow(source, target, many):
         store_one(target + k * ITEM, load_wide(source + 8 * k))
 
 
-write_addresses = addresses(advance, go, narrow)
+@lowered
+def zero(at, nbytes, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u12, u13):
+    nothing = load_n(at, 0)
+    for k in range(0, nbytes // ITEM, COUNT):
+        store_n(at + k * ITEM, nothing, nbytes // ITEM - k)
+
+
+@lowered
+def clear(y, row, lengths, batch, time, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10):
+    for b in range(batch):
+        n = load_int(lengths + 8 * b)
+        zero(y + (b * time + n) * row, (time - n) * row, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+@lowered
+def inside(lengths, batch, time, listed, many, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10):
+    row = 0
+    for b in range(batch):
+        for t in range(load_int(lengths + 8 * b)):
+            store_int(listed + 8 * row, b * time + t)
+            row += 1
+    store_int(many, row)
+
+
+@lowered
+def ordered(lengths, batch, time, order, finals, turns, forth, back, counts, offsets, places, u0, u1, u2, u3, u4):
+    for n in range(time + 1):
+        store_int(places + 8 * n, 0)
+    for b in range(batch):
+        at = places + 8 * load_int(lengths + 8 * b)
+        store_int(at, load_int(at) + 1)
+    longer = 0
+    for n in range(time, -1, -1):
+        many = load_int(places + 8 * n)
+        store_int(places + 8 * n, longer)
+        if n < time:
+            store_int(counts + 8 * n, longer)
+        longer += many
+    total = 0
+    for t in range(time):
+        store_int(offsets + 8 * t, total)
+        total += load_int(counts + 8 * t)
+    store_int(offsets + 8 * time, total)
+    for b in range(batch):
+        n = load_int(lengths + 8 * b)
+        at = places + 8 * n
+        r = load_int(at)
+        store_int(at, r + 1)
+        store_int(order + 8 * r, b)
+        store_int(finals + 8 * r, r + (batch + load_int(offsets + 8 * n - 8) if n > 0 else 0))
+        store_int(turns + 8 * r, r + n % 2 * batch)
+        store_int(forth + 8 * r, b * time)
+        store_int(back + 8 * r, b * time + n - 1)
+
+
+@lowered
+def chunked(offsets, time, limit, starts, many, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10):
+    t, chunks = 0, 0
+    while t < time:
+        store_int(starts + 8 * chunks, t)
+        most = load_int(offsets + 8 * t) + limit
+        t += 1
+        while t < time and load_int(offsets + 8 * t + 8) <= most:
+            t += 1
+        chunks += 1
+    store_int(starts + 8 * chunks, t)
+    store_int(many, chunks)
+
+
+write_addresses = addresses(advance, go, narrow, zero, clear, inside, ordered, chunked)
 
 
 @cfunc("void(int64)", error_model="numpy", fastmath={{"contract", "nsz"}})
@@ -139,20 +226,25 @@ def runner(dtype: str) -> SimpleNamespace:
     """What runs the programs of a dtype.
 
     ``advance``: the address of ``advance(program, memory, x, y, boxes, workers)``, which returns 1 where a token is out
-    of range, else 0; ``go(record)`` and ``held(record)`` take the six in memory, without and with the interpreter's
-    lock held; ``narrow(source, target, many)`` makes float64 numbers those of the dtype.
+    of range, else 0; ``go(record)`` and ``held(record)`` take the program, boxes, workers, memory, and the places from
+    `X` on, without and with the interpreter's lock held; ``narrow(source, target, many)`` makes float64 numbers those
+    of the dtype; `functions`: addresses of what programs call, in the manner of `rnncore.cpu.library`: ``zero``;
+    ``clear``, which zeros what is past lengths; ``inside``, which lists the rows that are not; ``ordered`` and
+    ``chunked``, which make the tables of a `rnncore.layout.Layout`.
     """
     import ctypes
 
+    arguments = ",\n".join(f"        place(room, table + {16 * k})" for k in range(16))
     text = _TEXT.format(
         dtype=dtype, count=host().lanes(dtype), item=np.dtype(dtype).itemsize, add=ADD, scale=SCALE, run=RUN,
-        rows=ROWS, map=MAP, words=WORDS,
+        rows=ROWS, call=CALL, words=WORDS, loaded=LOADED, places=PLACES, arguments=arguments,
     )  # fmt: skip
-    advance, go, narrow = exported(load_module(text), 3)
+    advance, go, narrow, *others = exported(load_module(text), 3 + len(_FUNCTIONS))
     integer = ctypes.c_int64
     return SimpleNamespace(
         advance=advance,
         go=ctypes.CFUNCTYPE(integer, integer)(go),
         held=ctypes.PYFUNCTYPE(integer, integer)(go),
         narrow=ctypes.PYFUNCTYPE(None, integer, integer, integer)(narrow),
+        functions=dict(zip(_FUNCTIONS, others)),
     )

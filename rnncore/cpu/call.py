@@ -114,7 +114,7 @@ class Call:
         sources: Sources | None,
     ):  # fmt: skip
         """`limit` is the rows of a chunk; `carried` names further working memory and its bytes (zeroed)."""
-        self.code, self.layout, self.threads = prepared.code, layout, threads
+        self.code, self.layout, self.threads, self.limit = prepared.code, layout, threads, max(limit, 1)
         self.packing = prepared.packing_for(sources)
         self.kernel = prepared.code.kernel
         self.constants = prepared.weights.constants

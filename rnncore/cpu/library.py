@@ -198,11 +198,11 @@ def colsum(a, lda, ia, sa, c, rows, n, part, parts, u0, u1, u2, u3, u4, u5, u6):
 
 
 @lowered
-def pack(table, many, base, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u12):
+def pack(table, many, base, source, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11):
     width = WIDEST * COUNT
     for row in range(many):
         at = table + row * 80
-        w, to = load_int(at), base + load_int(at + 8)
+        w, to = source + load_int(at), base + load_int(at + 8)
         stride_k, stride_n, k, n = load_int(at + 16), load_int(at + 24), load_int(at + 32), load_int(at + 40)
         k0, n0, total_k, total_n = load_int(at + 48), load_int(at + 56), load_int(at + 64), load_int(at + 72)
         j = 0
@@ -211,13 +211,13 @@ def pack(table, many, base, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u1
             panel = column // width * width
             wide = min(WIDEST, (total_n - panel + COUNT - 1) // COUNT) * COUNT
             several = min(n - j, wide - (column - panel), COUNT)
-            source, target = w + j * stride_n, to + (panel * total_k + column - panel + k0 * wide) * ITEM
+            start, target = w + j * stride_n, to + (panel * total_k + column - panel + k0 * wide) * ITEM
             if stride_n == ITEM:
                 for i in range(k):
-                    store_n(target + i * wide * ITEM, load_n(source + i * stride_k, several), several)
+                    store_n(target + i * wide * ITEM, load_n(start + i * stride_k, several), several)
             else:
                 for i in range(0, k, COUNT):
-                    transpose(source + i * ITEM, stride_n, target + i * wide * ITEM, wide * ITEM, several, k - i)
+                    transpose(start + i * ITEM, stride_n, target + i * wide * ITEM, wide * ITEM, several, k - i)
             j += several
 
 """

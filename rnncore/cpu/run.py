@@ -22,7 +22,10 @@ from .loop import compiled, functions, packing_of
 from .memory import Buffer, address_of, take, zeros
 from .pool import available_threads
 
-__all__ = ["LoopTape", "forward_call", "forward_sequences", "loop_backward", "loop_forward", "prepare", "threads_for"]
+__all__ = [
+    "LoopTape", "forward_call", "forward_sequences", "loop_backward", "loop_forward", "prepare", "reverse_call",
+    "threads_for",
+]  # fmt: skip
 
 _FORWARD_BYTES = 2**17  # work of a chunk and thread that stays in a second-level cache
 _BACKWARD_ROWS = 512  # most rows over which one weight-gradient product sums
@@ -127,10 +130,7 @@ def loop_forward(
     """
     plan, dtype, step = prepared.code.plan, np.dtype(prepared.code.dtype), layer.step
     threads = threads_for(layer, sizes, layout)
-    call, kept, arrays = forward_call(layer, sizes, prepared, layout, state, threads, sources)
-    if training:
-        kept["saved"] = take(layout.rows * call.packing.saved_width)
-        call.addresses["saved"] = kept["saved"].address
+    call, kept, arrays = forward_call(layer, sizes, prepared, layout, state, threads, sources, training)
     y_rows = rows if out is None else out[2]
     forward_sequences(call, step, xs, rows, out, tokens, extras or {})
     call.go()
@@ -144,8 +144,11 @@ def loop_forward(
     return final, tape
 
 
-def forward_call(layer: Stepped, sizes, prepared: Prepared, layout: Layout, state, threads: int, sources=None):
-    """The call of a forward kernel: itself, the memory of the states, and that as arrays which begin with `state`."""
+def forward_call(
+    layer: Stepped, sizes, prepared: Prepared, layout: Layout, state, threads: int, sources=None, training=False
+):
+    """The call of a forward kernel: itself, the memory of the states (`training`: and of all that BPTT needs), and the
+    states as arrays which begin with `state`."""
     plan, step, dtype = prepared.code.plan, layer.step, np.dtype(prepared.code.dtype)
     packing = prepared.packing_for(sources)
     rows = _forward_rows(packing.work_width, min(threads, layout.batch))
@@ -163,6 +166,9 @@ def forward_call(layer: Stepped, sizes, prepared: Prepared, layout: Layout, stat
         given = state.get(s)
         size = sizes[step.dims[s]]
         array[: layout.batch, :size] = 0 if given is None else layout.sorted(given)
+    if training:
+        kept["saved"] = take(layout.rows * packing.saved_width)
+        call.addresses["saved"] = kept["saved"].address
     return call, kept, arrays
 
 
@@ -259,12 +265,27 @@ def loop_backward(
 
 def _reverse(tape: LoopTape, prepared: Prepared, adjoints, dfinal, dxs, grads, sums, dsources) -> dict[str, np.ndarray]:
     """The way back through one tape: adds to `dxs`, `grads`, `sums` and `dsources`; adjoints of its initial states."""
-    layer, sizes, layout, step = tape.layer, tape.sizes, tape.layout, tape.layer.step
+    sizes, layout, step = tape.sizes, tape.layout, tape.layer.step
+    call, carried = reverse_call(tape, prepared, adjoints, dxs, grads, sums, dsources)
+    for s in dfinal.keys() & carried.keys():
+        carried[s][layout.turns, : sizes[step.dims[s]]] = layout.sorted(dfinal[s])
+    call.go()
+    starts = {s: _unsorted(a[: layout.batch, : sizes[step.dims[s]]], layout) for s, a in carried.items()}
+    call.release()
+    return starts
+
+
+def reverse_call(tape: LoopTape, prepared: Prepared, adjoints, dxs, grads, sums, dsources):
+    """The call of a reverse kernel: itself, and the arrays that carry adjoints of states from step to step.
+
+    They take turns: rows ``layout.turns`` are of the final states, in the end the first are of the initial ones.
+    """
+    layer, layout, step = tape.layer, tape.layout, tape.layer.step
     plan, packing = prepared.code.plan, prepared.packing_for(tape.sources)
     widths = {s: packing.row_bytes(step.dims[s]) for s in step.states}
     carries = {f"adj.{s}": 2 * layout.batch * width for s, width in widths.items()}
     rows = _backward_rows(packing.work_width, tape.nbytes)
-    call = Call(prepared, layout, rows, threads_for(layer, sizes, layout, 2.0), carries, tape.sources)
+    call = Call(prepared, layout, rows, threads_for(layer, tape.sizes, layout, 2.0), carries, tape.sources)
     for name, buffer in tape.buffers.items():
         call.addresses[name] = buffer.address
     for name in step.inputs:
@@ -275,9 +296,6 @@ def _reverse(tape: LoopTape, prepared: Prepared, adjoints, dfinal, dxs, grads, s
     call.rows("y", tape.y_rows)
     for name, given in adjoints.items():
         call.sequence(name, *given)
-    carried = {s: call.carried_array(f"adj.{s}", 2 * layout.batch, widths[s]) for s in step.states}
-    for s in dfinal.keys() & carried.keys():
-        carried[s][layout.turns, : sizes[step.dims[s]]] = layout.sorted(dfinal[s])
     for label in plan.outs:
         dx = dxs.get(label[2:])
         call.sizes[f"want.{label}"] = int(dx is not None)
@@ -289,10 +307,7 @@ def _reverse(tape: LoopTape, prepared: Prepared, adjoints, dfinal, dxs, grads, s
     if tape.tokens:
         table = functions(prepared.code.dtype)
         call.inputs_as(table["lookup"], table["scatter"])
-    call.go()
-    starts = {s: _unsorted(a[: layout.batch, : sizes[step.dims[s]]], layout) for s, a in carried.items()}
-    call.release()
-    return starts
+    return call, {s: call.carried_array(f"adj.{s}", 2 * layout.batch, widths[s]) for s in step.states}
 
 
 def _own_sums(plan, step, sizes, dtype) -> dict[str, np.ndarray]:

@@ -1,31 +1,24 @@
-"""A network's steps as one call of compiled code: a program of a few instructions, kernels among them.
-
-A program names memory by its place: in the state, in the room to work in, in the input, in the output. Where these lie
-is said by each call, so any number of threads may run one program, each in memory of its own.
-"""
+"""A network's steps as one call of compiled code: a program, with loops over layers among its instructions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 
 import numpy as np
 
-from ..layout import Rows, layout_of
-from .advance import ADD, COPY, FIXED, MAP, ROOM, ROWS, RUN, SCALE, STATE, TOKENS, WORDS, X, Y, runner
+from ..layout import Layout, Rows, layout_of
+from .advance import COPY, FIXED, LENGTHS, ROOM, RUN, TOKENS
 from .bfloat16 import products, upper_halves
+from .call import Call, Prepared
 from .dense import packed_map
-from .loop import functions
-from .memory import Buffer, address_of
-from .pool import launch_address, with_team
-from .run import forward_call, forward_sequences, threads_for
+from .instructions import ALIGN, Instructions, Run
+from .loop import LoopWeights, compiled, functions, packing_of
+from .memory import address_of, take
+from .pool import launch_address
+from .run import LoopTape, forward_call, forward_sequences, reverse_call, threads_for
 
 __all__ = ["Program", "Readout", "Run"]
-
-_ALIGN = 64
-_SHORT_FLOPS = 1e6  # what is shorter keeps the interpreter's lock: another thread may hold what was let go for 5 ms
 
 
 @dataclass(eq=False)
@@ -43,157 +36,180 @@ class Readout:
         return cls(upper_halves(packed) if halved else packed, start, halved)
 
 
-class Program:
-    """The instructions of `time` steps of `batch` sequences, and how much memory each place needs.
+def _from(array: np.ndarray, rows: np.ndarray | None, like: np.ndarray) -> np.ndarray:
+    """As many rows and columns of an array as `like` has, the first of them the first of `rows`."""
+    first = 0 if rows is None else int(rows[0])
+    return array[first : first + len(like), : like.shape[1]]
 
-    `array` makes arrays that stand for places while the program is written; any other array that an instruction is
-    given is itself what it reads or writes, and is kept. `finish` ends the writing.
-    """
 
-    def __init__(self, dtype: str, batch: int, parallel: bool, time: int = 1):
-        """With `parallel`, loops that are worth it are shared out among threads."""
-        self.dtype, self.batch, self.time, self._parallel = np.dtype(dtype), batch, time, parallel
+class _Varied(Layout):
+    """The layout of lengths that each run brings: its tables are made in the room, by the program."""
+
+    def __init__(self, program: Program):
+        self._program, (batch, time) = program, (program.batch, program.time)
+        order, finals, turns, self.forth, self.back = own = [program.ints(batch) for _ in range(5)]
+        counts, offsets = program.ints(time), program.ints(time + 1)
+        super().__init__(program.lengths, order, counts, offsets, program.lengths, True)
+        vars(self).update(finals=finals, turns=turns)
+        self.many: dict[int, np.ndarray] = {}  # where the number of chunks is, by the most rows of one
+        program.own("ordered", program.lengths, batch, time, *own, counts, offsets, program.ints(time + 1))
+
+    @property
+    def rows(self) -> int:
+        """The most there can be."""
+        return self.batch * self.time
+
+    def starts(self, limit: int) -> tuple[np.ndarray, int]:
+        """As of any layout: as many entries as there can be, and the most rows."""
+        if limit not in self.chunks:
+            most = min(self.time, 2 * (self.rows // limit) + 1)
+            table = self._program.ints(most + 2)
+            self.many[limit] = table[most + 1 :]
+            self._program.own("chunked", self.offsets, self.time, limit, table, self.many[limit])
+            self.chunks[limit] = table[: most + 1], min(max(limit, self.batch), self.rows)
+        return self.chunks[limit]
+
+
+class Program(Instructions):
+    """The instructions of `time` steps of `batch` sequences."""
+
+    def __init__(
+        self, dtype: str, batch: int, parallel: bool, time: int = 1, varied: bool = False, beside: Program | None = None
+    ):
+        """With `parallel`, loops that are worth it are shared out among threads; `varied`: each run brings lengths."""
+        super().__init__(dtype, batch * time, beside)
+        self.batch, self.time, self._parallel = batch, time, parallel
+        self._listed, self._many = np.arange(batch * time, dtype=np.int64), np.array([batch * time])
         self.lengths = np.full(batch, time, np.int64)
         self.rows = Rows(np.arange(batch, dtype=np.int64) * time, 1)
-        self.flops = self.workers = 0
-        self._code: list[list[int]] = []
-        self._ranges: list[tuple[int, int, int, int]] = []
-        self._bytes = {STATE: 0, ROOM: _ALIGN, X: 0, Y: 0}
-        self._lent: list[Buffer] = []
-        self._held: list[object] = []
-        self._listed = np.arange(batch * time, dtype=np.int64)
+        self._layout: _Varied | None = None
+        if varied:
+            self.lengths = self.array(LENGTHS, batch, np.int64, rows=1)[0]
+            self._layout = _Varied(self)
+            self.rows = Rows(self._layout.forth, 1)
+            self._listed, self._many = self.ints(batch * time), self.ints(1)
+            self.own("inside", self.lengths, batch, time, self._listed, self._many)
 
-    # places
-    def array(self, kind: int, columns: int, dtype=None, rows: int | None = None) -> np.ndarray:
-        """A new array of a place, (rows, columns): a row for each step of each sequence if nothing else is said."""
-        made = np.zeros((self.batch * self.time if rows is None else rows, columns), dtype or self.dtype)
-        self._place(address_of(made), made.nbytes, kind)
-        self._held.append(made)
-        return made
-
-    def _place(self, address: int, nbytes: int, kind: int) -> None:
-        self._ranges.append((address, address + nbytes, kind, self._bytes[kind]))
-        self._bytes[kind] += nbytes if kind in (STATE, X, Y) else -(-nbytes // _ALIGN) * _ALIGN
-
-    def _lend(self, buffer: Buffer) -> None:
-        self._lent.append(buffer)
-        self._place(buffer.address, buffer.nbytes, ROOM)
-
-    def _where(self, address: int) -> tuple[int, int]:
-        for first, end, kind, offset in self._ranges:
-            if first <= address < end:
-                return kind, offset + address - first
-        return FIXED, address
-
-    def _reserve(self, nbytes: int) -> int:
-        at = self._bytes[ROOM]
-        self._bytes[ROOM] += -(-nbytes // _ALIGN) * _ALIGN
-        return at
-
-    def offset(self, array: np.ndarray) -> int:
-        """Bytes from the beginning of its place to an array."""
-        return self._where(address_of(array))[1]
+    @property
+    def varied(self) -> bool:
+        """Whether each run brings its lengths."""
+        return self._layout is not None
 
     # instructions
-    def _put(self, *words: int) -> None:
-        self._code.append([*words, *[0] * (WORDS - len(words))])
-
-    def _rows(self, how: int, source: np.ndarray, target: np.ndarray, factor: np.ndarray | None = None) -> None:
-        at = 0 if factor is None else address_of(factor)
-        self._held += [source, target, factor]
-        self._put(ROWS, how, *self._where(address_of(source)), source.strides[0], *self._where(address_of(target)),
-                  target.strides[0], *target.shape, at)  # fmt: skip
-
-    def copy(self, source: np.ndarray, target: np.ndarray) -> None:
-        """target = source, row by row."""
-        self._rows(COPY, source, target)
-
-    def add(self, source: np.ndarray, target: np.ndarray) -> None:
-        """target += source, row by row."""
-        self._rows(ADD, source, target)
-
-    def scale(self, target: np.ndarray, factor: float) -> None:
-        """target *= factor."""
-        self._rows(SCALE, target, target, np.array([factor], self.dtype))
-
     def tokens(self, x: np.ndarray, size: int) -> None:
         """End here, with status 1, unless all tokens are in 0..size - 1."""
-        self._put(TOKENS, 0, *self._where(address_of(x)), 0, len(x), size)
+        many = self._loaded(self._many) if self.varied else (FIXED, len(x))
+        self._put(TOKENS, size, *self._of(x), *many, *self._of(self._listed))
 
-    def affine(self, rows: np.ndarray, readout: Readout, out: np.ndarray) -> None:
-        """out = rows @ V.T + c."""
+    def affine(self, rows: np.ndarray, readout: Readout, out: np.ndarray, steps: bool) -> None:
+        """out = rows @ V.T + c, of rows for each step or for each sequence."""
         many, k, n = *rows.shape, out.shape[1]
         gemm = products()["gemm"] if readout.halved else functions(str(self.dtype))["gemm"]
         self._held.append(readout)
         self.flops += 2 * n * k * many
-        self._put(MAP, gemm, *self._where(address_of(rows)), rows.strides[0], *self._where(address_of(out)),
-                  out.strides[0], address_of(self._listed), address_of(readout.packed), many, n, k,
-                  address_of(readout.start))  # fmt: skip
+        varied = self.varied and steps
+        listed, counted = (self._listed, self._loaded(self._many)) if varied else (np.arange(many), many)
+        self.library(gemm, rows, rows.strides[0], listed, 0, readout.packed, out, out.strides[0], listed, 0, counted,
+                     n, k, 0, readout.start)  # fmt: skip
 
-    def loop(self, layer, sizes, prepared, xs, rows: Rows, out, states, tokens=False, sources=None, extras=None):
+    # a layer's loop
+    def reversed(self, rows: Rows) -> Rows:
+        """The same rows read backward within each length."""
+        if self._layout is None:
+            return rows.reversed(self.lengths)
+        return Rows(self._layout.back, -1) if rows.step > 0 else Rows(self._layout.forth, 1)
+
+    @property
+    def layout(self) -> Layout:
+        """Of the batch."""
+        return layout_of(self.lengths, True) if self._layout is None else self._layout
+
+    def loop(self, layer, sizes, prepared, xs, rows: Rows, out, states, tokens=False, sources=None, extras=None,
+             keep: int | None = None) -> LoopTape | None:  # fmt: skip
         """A layer's loop: `states` by name are (batch, size), before it and after it.
 
-        `rows` of `xs` are its steps; `out` is an array and its rows, or None where nobody reads the outputs.
+        `rows` of `xs` are its steps; `out` is an array and its rows, or None where nobody reads the outputs. `keep` is
+        the place of what BPTT needs; None: nothing is kept.
         """
-        step, layout = layer.step, layout_of(self.lengths, True)
+        step, layout = layer.step, self.layout
         threads = threads_for(layer, sizes, layout) if self._parallel else 1
-        self.workers = max(self.workers, threads - 1)
-        self.flops += 2 * layout.rows * sum(prod(sizes[d] for d in p.shape) for p in step.params)
-        call, kept, arrays = forward_call(layer, sizes, prepared, layout, {}, threads, sources)
+        call, kept, arrays = forward_call(layer, sizes, prepared, layout, {}, threads, sources, keep is not None)
         forward_sequences(call, step, xs, rows, out and (out[0], 0, out[1]), tokens, extras or {})
-        for buffer in (call.buffer, *kept.values()):
-            self._lend(buffer)
+        for buffer in kept.values():
+            self._lend(buffer, ROOM if keep is None else keep)
         for s in step.states:
-            self.copy(states[s], arrays[s][: self.batch, : states[s].shape[1]])
+            self._sorted(states[s], arrays[s][: self.batch])
+        self._begin(call)
+        self._run(call, layer, 1)
+        for s in step.states:
+            full = s in prepared.code.plan.history
+            self._unsorted(arrays[s], layout.finals if full else layout.turns, states[s])
+        if keep is None:
+            return None
+        return LoopTape(layer, sizes, layout, dict(xs), rows, rows if out is None else out[1], kept, tokens, self.dtype)
+
+    def back(self, tape: LoopTape, prepared: Prepared, dy: np.ndarray | None, states, dxs, grads) -> None:
+        """The way back through a loop: `states` are adjoints of the final states, then those of the initial ones.
+
+        `dxs` are written, to `grads` is added.
+        """
+        step, nothing = tape.layer.step, np.zeros(tape.sizes[tape.layer.step.output.shape[0]], self.dtype)
+        adjoints = {f"d{n}": (nothing, 0) for n in step.seeded} | {"dy": (nothing if dy is None else dy, 0)}
+        call, carried = reverse_call(tape, prepared, adjoints, dxs, grads, {}, {})
+        self._begin(call)
+        for s in step.states:
+            self._sorted(states[s], carried[s], tape.layout.turns)
+        self._run(call, tape.layer, 2)
+        for s in step.states:
+            self._unsorted(carried[s], None, states[s])
+
+    def packed(self, layer, which: str, sizes, params) -> Prepared:
+        """Kernel and weights of a layer, packed by each run (see `rnncore.cpu.run.prepare`)."""
+        code = compiled(layer.step, which, str(self.dtype))
+        packing = packing_of(code, layer.step, sizes)
+        memory = take(packing.bytes)
+        self._lend(memory)
+        raw = memory.array((packing.bytes,), np.uint8)
+        for first, end in packing.bare:
+            self.zero(raw[first // ALIGN * ALIGN : end])  # what is no padding is written next
+        if packing.first is not None:
+            self._pack(packing.table, raw, params[packing.first])
+        addresses = {name: memory.address + at for name, at in packing.places.items()}
+        return Prepared(code, LoopWeights(memory, addresses, packing.constants), packing)
+
+    def _pack(self, table: np.ndarray, to: np.ndarray, source: np.ndarray) -> None:
+        self.library(functions(str(self.dtype))["pack"], table, len(table), to, source)
+
+    def _begin(self, call: Call) -> None:
+        self._lend(call.buffer)
+        self.zero(call.buffer.array((call.zeros,), np.uint8))
+
+    def _run(self, call: Call, layer, times: int) -> None:
+        self.workers = max(self.workers, call.threads - 1)
+        weights = sum(prod(call.packing.sizes[d] for d in p.shape) for p in layer.step.params)
+        self.flops += 2 * times * self.batch * self.time * weights
         p, s = call.tables()
         table = np.array([self._where(address) for address in p], np.int64).reshape(-1, 2)
-        zeros = self._where(call.buffer.address)[1]
+        if self._layout is not None:
+            s = np.stack([np.full(len(s), FIXED), s], 1)
+            s[call.kernel.sizes.index("chunks")] = self._loaded(self._layout.many[call.limit])
         self._held += [call, table, s]
         self._put(RUN, call.code.run, address_of(table), len(p), address_of(s), address_of(call.constants),
-                  self._reserve(24 + 8 * len(p)), zeros, call.zeros, threads - 1, launch_address())  # fmt: skip
-        for s in step.states:
-            last = (layout.finals if s in prepared.code.plan.history else layout.turns)[0]
-            self.copy(arrays[s][last:][: self.batch, : states[s].shape[1]], states[s])
+                  self._reserve(24 + 8 * (len(p) + len(s))), call.threads - 1, launch_address(),
+                  0 if self._layout is None else len(s))  # fmt: skip
 
-    def finish(self) -> None:
-        """End the writing: give memory that stood for places back, and fix the program's `address` and `nbytes`."""
-        text = np.array([[len(self._code), self._bytes[STATE]]], np.int64).ravel()
-        self._text = np.concatenate([text, np.array(self._code, np.int64).ravel()])
-        self.address = address_of(self._text)
-        self.state_bytes = self._bytes[STATE]
-        self.nbytes = self.state_bytes + self._bytes[ROOM] + _ALIGN
-        for buffer in self._lent:
-            buffer.give_back()
-        self._lent.clear()
-        run = runner(str(self.dtype))
-        self.short = self.flops < _SHORT_FLOPS
-        self._go = run.held if self.short else run.go
+    def _sorted(self, given: np.ndarray, to: np.ndarray, rows: np.ndarray | None = None) -> None:
+        """States in the caller's order to `rows` of an array in sorted order, by default its first."""
+        if self._layout is None:
+            self.copy(given, _from(to, rows, given))
+        else:
+            self._rows(COPY, given, to, by_source=self._layout.order, by_target=0 if rows is None else rows,
+                       many=self.batch)  # fmt: skip
 
-    def runs(self, record: np.ndarray) -> Callable[[], int]:
-        """What runs it: `record` holds the program's address, those of memory, input and output, and two numbers."""
-        alone = partial(self._go, address_of(record))
-
-        def together(boxes: int, workers: int) -> int:
-            record[4:] = boxes, workers
-            return alone()
-
-        return alone if self.short else partial(with_team, self.workers + 1, together)
-
-    def once(self, memory: int, x: np.ndarray, y: np.ndarray) -> int:
-        """Run it in memory at an address (see `Run`)."""
-        record = np.array([self.address, memory, address_of(x), address_of(y), 0, 0], np.int64)
-        return self.runs(record)()
-
-
-class Run:
-    """A program with its memory, input and output, for one thread at a time.
-
-    As long as it is kept, ``go()`` makes one step. It returns 1, with nothing written, where a token is out of range,
-    else 0.
-    """
-
-    def __init__(self, program: Program, memory: np.ndarray, x: np.ndarray | None = None, y: np.ndarray | None = None):
-        places = [0 if a is None else address_of(a) for a in (memory, x, y)]
-        record = np.array([program.address, *places, 0, 0], np.int64)
-        self._held = program, memory, x, y, record
-        self.go = program.runs(record)
+    def _unsorted(self, given: np.ndarray, rows: np.ndarray | None, to: np.ndarray) -> None:
+        """`rows` of an array in sorted order, by default its first, to states in the caller's order."""
+        if self._layout is None:
+            self.copy(_from(given, rows, to), to)
+        else:
+            self._rows(COPY, given, to, by_source=0 if rows is None else rows, by_target=self._layout.order,
+                       many=self.batch)  # fmt: skip
