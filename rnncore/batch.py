@@ -97,7 +97,7 @@ class Batch:
     vector: np.ndarray | None = None  # one a sequence, that the initial state is made of
     bridged: tuple[str, ...] = ()  # the states that are
     segments: Any = None  # of a mask or resets: the episodes
-    cut: bool = False  # these are the episodes, which nobody sees padded
+    cut: Any = None  # where these are episodes, which nobody sees padded: those of which sequences
 
     @property
     def size(self) -> int:

@@ -41,7 +41,7 @@ class DecoderStream:
         run = Bound(net, params, weights)
         batch = net._batch(run.params, x, lengths, state, steps=1)
         pass_ = Pass(net, run.params, batch, False, None, run)
-        writer, _, _ = encode(pass_, net.block, "", batch.arrays, Rows(batch.base, 1), net.fed)
+        writer, _ = encode(pass_, net.block, "", batch.arrays, Rows(batch.base, 1), net.fed)
         self._lock, self._time, self.batch = renewed(threading.Lock()), batch.time, batch.size
         self._layer, self._sizes = net.loops[""]
         self._given = dict(writer.batch.state or {})

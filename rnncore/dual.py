@@ -1,7 +1,8 @@
 """A network and its directional derivative in one pass: every sequence carries its direction beside it.
 
 An array of rows of width F becomes one of width 2 F, the values in the first half and their direction in the
-second. Blocks stay what they are; a loop runs the tangent of its step (`rnncore.plan.tangent`), which is a step.
+second. Blocks stay what they are; a loop runs the tangent of its step (`rnncore.plan.tangent`), which is a step, and
+what a pass does between loops (`rnncore.between`) does it to both halves.
 """
 
 from __future__ import annotations
@@ -12,28 +13,31 @@ from typing import Any
 
 import numpy as np
 
+from .between import Between
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
-from .cpu.run import loop_backward, loop_forward, prepare
-from .errors import InputError
+from .combine.translate import KEYS, VALUES, Translate
+from .cpu.dense import affine, affine_backward
 from .inputs import Batch
 from .lang.cell import Layer, sizes_of
 from .lang.trace import Step
-from .layout import Rows
 from .params import Params
-from .passes import Kept, Pass, _last_rows, _put
+from .passes import Pass
 from .plan.tangent import dotted, tangent_of
-from .zero_length import nought_of
+from .rows import put
+from .teaching import Lesson
+from .vectors import bridge_names
 
-__all__ = ["Directed", "DualPass"]
+__all__ = ["Directed", "DualLayer", "DualPass", "halves"]
 
 Moved = frozenset[str]
 
 
 @dataclass(frozen=True, eq=False)
 class DualLayer:
-    """A layer's step together with its tangent."""
+    """A layer's step together with its tangent; `moved` are the inputs and sources that have a direction."""
 
     step: Step
+    moved: Moved = frozenset()
     members: tuple[tuple[str, Layer], ...] = ()
 
     @property
@@ -41,44 +45,58 @@ class DualLayer:
         return self.step.name
 
 
+def _dual_layer(step: Step, moved: Moved, params: bool) -> DualLayer:
+    moved = moved & {*step.inputs, *step.sources}
+    return DualLayer(tangent_of(step, moved, params), moved)
+
+
+def _single(sizes: Mapping[str, int], moved: Moved) -> dict[str, int]:
+    return {name: n // 2 if name in moved else n for name, n in sizes.items()}
+
+
 @dataclass(frozen=True)
 class DualLoop(Loop):
-    """A loop of which the inputs in `moved`, and the parameters if `params`, have a direction."""
+    """A loop of which the inputs and sources in `moved`, and the parameters if `params`, have a direction."""
 
     moved: Moved = frozenset()
     params: bool = True
 
-    def _single(self, sizes: Mapping[str, int]) -> dict[str, int]:
-        return {name: n // 2 if name in self.moved else n for name, n in sizes.items()}
-
     def walk(self, prefix, sizes):
-        step = tangent_of(self.layer.step, self.moved & {*self.layer.step.inputs}, self.params)
-        yield prefix, DualLayer(step), sizes_of(self.layer, self._single(sizes))
+        layer = _dual_layer(self.layer.step, self.moved, self.params)
+        yield prefix, layer, sizes_of(self.layer, _single(sizes, self.moved))
 
     def features(self, sizes):
-        return 2 * super().features(self._single(sizes))
+        return 2 * super().features(_single(sizes, self.moved))
+
+
+@dataclass(frozen=True)
+class DualTranslate(Translate):
+    """An encoder and its decoder with directions; `plain` says what hands over to what."""
+
+    plain: Translate
+    moved: Moved
+
+    def handed(self, prefix, sizes):
+        return self.plain.handed(prefix, _single(sizes, self.moved))
 
 
 def dual_block(block: Block, moved: Moved, params: bool) -> Block:
-    """The block with a direction beside each sequence.
-
-    Raises
-    ------
-    InputError
-        A kind of block that has no directional derivative.
-    """
+    """The block with a direction beside each sequence."""
     if isinstance(block, Loop):
         return DualLoop(block.layer, moved, params)
     if isinstance(block, Reverse):
         return Reverse(dual_block(block.block, moved, params))
     if isinstance(block, Join):
         return Join(block.names, tuple(dual_block(b, moved, params) for b in block.blocks), block.merge)
-    if isinstance(block, Chain):
-        later = moved | {"x"}
-        blocks = tuple(dual_block(b, later if k else moved, params) for k, b in enumerate(block.blocks))
-        return Chain(blocks, block.dropout, block.residual)
-    kind = type(block).__name__
-    raise InputError(f"directional derivatives go through loops, chains, joins and reversals, not {kind}")
+    later = moved | {"x"}
+    if isinstance(block, Translate):
+        encoder = dual_block(block.encoder, moved, params)
+        keys = None if block.keys is None else DualLoop(block.keys.layer, later, params)
+        decoder = DualLoop(block.decoder.layer, frozenset({VALUES, KEYS + "k0"}), params)
+        return DualTranslate(encoder, decoder, keys, block.bridge, block, moved)
+    assert isinstance(block, Chain)
+    blocks = tuple(dual_block(b, later if k else moved, params) for k, b in enumerate(block.blocks))
+    return Chain(blocks, block.dropout, block.residual)
 
 
 class Directed:
@@ -95,105 +113,127 @@ class Directed:
     """
 
     def __init__(self, net, params: Params, dparams: Params | None, moved: Moved):
-        self.net, self.inputs, self.moved, self.features = net, net.inputs, moved, net.features
-        self.block = dual_block(net.block, moved, dparams is not None)
-        self.sizes = {name: 2 * n if name in moved else n for name, n in net.fed.items()}
-        self.loops = {prefix: (layer, sizes) for prefix, layer, sizes in self.block.walk("", self.sizes)}
-        self.twins = dict(self._twins(dparams is not None))  # a parameter's path to that of its direction
-        shapes: dict[str, tuple[int, ...]] = {}
-        for prefix, (layer, _) in self.loops.items():
-            names = [p.name for p in layer.step.params] + [s + "0" for s in layer.step.states]
-            single = {twin: path for path, twin in self.twins.items()}
-            for path in (prefix + n for n in names):
-                of = single.get(path, path)
-                if of in net.shapes:
-                    shapes[path] = net.shapes[of]
-        self.params = Params.zeros(shapes, params.dtype)
+        self.net, self.inputs, self.moved, self.moves = net, net.inputs, moved, dparams is not None
+        self.outputs, self.features, self.per_step, self.feed = net.outputs, 2 * net.features, net.per_step, net.feed
+        self.block = dual_block(net.block, moved, self.moves)
+        self.fed = {name: 2 * n if name in moved else n for name, n in net.fed.items()}
+        walked: Any = self.block.walk("", self.fed)
+        self.loops: dict[str, tuple[DualLayer, Any]] = {prefix: (layer, sizes) for prefix, layer, sizes in walked}
+        learned = {f"{p}{s}0": f"{p}{dotted(s)}0" for p, (layer, _) in net.loops.items() for s in layer.step.states}
+        # a parameter's path to that of its direction
+        self.twins = {path: learned.get(path, dotted(path)) for path in net.shapes} if self.moves else {}
+        self.shapes = self._shapes()
+        self.params = Params.zeros(self.shapes, params.dtype)
         for path in net.shapes:
-            if path in shapes:
-                self.params[path] = params[path]
-                if dparams is not None:
-                    self.params[self.twins[path]] = dparams[path]
+            self.params[path] = params[path]
+            if dparams is not None:
+                self.params[self.twins[path]] = dparams[path]
 
-    def _twins(self, params: bool):
-        for prefix, (layer, _) in self.net.loops.items():
-            if params:
-                yield from ((prefix + p.name, prefix + dotted(p.name)) for p in layer.step.params)
-                yield from ((f"{prefix}{s}0", f"{prefix}{dotted(s)}0") for s in layer.step.states)
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of parameters and directions, those of a loop side by side in the order of its tangent."""
+        plain = {twin: path for path, twin in self.twins.items()}
+        in_loops = [prefix + p.name for prefix, (layer, _) in self.loops.items() for p in layer.step.params]
+        paths = dict.fromkeys([*in_loops, *self.net.shapes, *plain])
+        return {path: self.net.shapes[plain.get(path, path)] for path in paths}
 
-    def batch(self, batch: Batch, dx: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> Batch:
-        """`batch` with directions of inputs, by name in the rows of the inputs, and given states."""
+    def batch(self, batch: Batch, dx: Mapping[str, np.ndarray], dstate: Mapping[str, np.ndarray]) -> Batch:
+        """`batch` with directions of inputs, by name in the rows of the inputs, and of initial states.
+
+        Given states move along `dstate` alone, learned ones with the parameters, too; what is made of a vector moves
+        with that.
+        """
         arrays = {k: np.concatenate([v, dx[k]], 1) if k in self.moved else v for k, v in batch.arrays.items()}
-        return replace(batch, arrays=arrays, state=dict(state))
+        start, vector = self._starts(batch, dstate), batch.vector
+        if vector is not None:
+            vector = np.concatenate([vector, dx.get("x", np.zeros_like(vector))], 1)
+            for path in batch.bridged:
+                rows = _affine(self.params, vector, *bridge_names(path))
+                start[path], start[dotted(path)] = halves(rows)
+        return replace(batch, arrays=arrays, state=start, vector=vector, lesson=self._lesson(batch.lesson))
+
+    def _starts(self, batch: Batch, dstate: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        start = dict(batch.state or {})
+        for path in [p for p in self.net.state_shapes if p in start or p in dstate]:
+            shape = self.net.state_shapes[path]
+            move = dstate.get(path, np.zeros((1, *shape), self.params.dtype))
+            if path not in start and self.twins.get(path + "0") in self.params:
+                move = move + self.params[self.twins[path + "0"]]
+            start[dotted(path)] = np.broadcast_to(move, (batch.size, *shape))
+        return start
+
+    def _lesson(self, lesson: Lesson | None) -> Lesson | None:
+        if lesson is None:
+            return None
+        moved = self.loops[lesson.prefix][0].moved
+        return replace(lesson, layer=_dual_layer(lesson.layer.step, moved, self.moves))
 
 
-class DualPass(Pass):
+def halves(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values and directions of an array that holds them beside one another in its last axis."""
+    half = rows.shape[-1] // 2
+    return np.ascontiguousarray(rows[..., :half]), np.ascontiguousarray(rows[..., half:])
+
+
+def _affine(params: Params, rows: np.ndarray, matrix: str, bias: str) -> np.ndarray:
+    """o = c + V h, and its direction do = dc + dV h + V dh."""
+    h, dh = halves(rows)
+    V, c = params[matrix], params[bias]
+    do = affine(dh, V, np.zeros_like(c))
+    if dotted(matrix) in params:
+        do += affine(h, params[dotted(matrix)], params[dotted(bias)])
+    return np.concatenate([affine(h, V, c), do], 1)
+
+
+class DualBetween(Between):
+    """Rows that are values and directions."""
+
+    params: Params
+
+    def affine(self, rows, matrix, bias):
+        return _affine(self.params, rows, matrix, bias)
+
+    def affine_back(self, d, rows, matrix, bias, grads):
+        (h, dh), (od, dod) = halves(rows), halves(d)
+        V, dV = (self.params[name] for name in (matrix, dotted(matrix)))
+        back = affine_backward(od, h, V, grads[matrix], grads[bias])
+        back += affine_backward(dod, h, dV, grads[dotted(matrix)], grads[dotted(bias)])
+        nothing = Params.zeros({bias: grads[bias].shape}, grads.dtype)[bias]
+        return np.concatenate([back, affine_backward(dod, dh, V, grads[matrix], nothing)], 1)
+
+    def rows_of(self, states, paths):
+        return np.concatenate([states[p] for p in (*paths, *map(dotted, paths))], 1)
+
+    def states_of(self, rows, sized):
+        return super().states_of(rows, [*sized, *((dotted(path), size) for path, size in sized)])
+
+    def source(self, name, rows):
+        half = rows.shape[1] // 2
+        return {name: rows[:, :half], dotted(name): rows[:, half:]}
+
+    def inputs(self, layer, xs):
+        read = {}
+        for name in layer.step.inputs:
+            if name in layer.moved:
+                read |= self.source(name, xs[name])
+            elif name in xs:
+                read[name] = xs[name]
+        return read
+
+    def wanted(self, layer, names):
+        moved = [n for n in names if n in layer.moved]
+        return (*moved, *map(dotted, moved))
+
+    def sequences(self, layer, dxs):
+        return {n: np.concatenate([d, dxs[dotted(n)]], 1) for n, d in dxs.items() if n in layer.moved}
+
+    def dropped(self, shape, share, rng, dtype):
+        return np.tile(super().dropped((shape[0], shape[1] // 2), share, rng, dtype), 2)
+
+
+class DualPass(DualBetween, Pass):
     """A pass of a network with directions."""
 
-    def __init__(self, directed: Directed, batch: Batch, training: bool):
-        super().__init__(directed, directed.params, batch, training, None)
-
-    def run_all(self, last: bool):
-        """Run the blocks: rows (values, directions) of the output or of the final output, and the tape's part."""
-        net: Any = self.net
-        width = 2 * net.features
-        out = None if last else (np.empty((self.total, width), self.dtype), 0, self.ragged())
-        end, node = self.run(net.block, "", self.batch.arrays, Rows(self.batch.base, 1), net.sizes, out, last)
-        return (end if out is None else out[0]), node
-
-    def _loop(self, block, prefix, xs, rows, sizes, out, last):
-        layer, numbers = self.net.loops[prefix]
-        step, width = layer.step, block.features(sizes)
-        if step.separate_output and last and out is None:
-            out = (np.empty((self.total, width), self.dtype), 0, self.ragged())
-        tokens = any(xs.get("x") is known for known in self.tokens)
-        view = {p.name: self.params[prefix + p.name] for p in step.params}
-        prepared = prepare(layer, "forward" if self.training else "infer", view, numbers, str(self.dtype))
-        extras = None if out is None else {dotted("y"): out[0][:, out[1] + width // 2 :]}
-        final, tape = loop_forward(
-            layer, numbers, prepared, self.layout, self._halves(block, xs), rows, self.start(prefix, step.states), out,
-            self.training, tokens, extras=extras,
-        )  # fmt: skip
-        prepared.weights.release()
-        self.final |= {prefix + s: v for s, v in final.items()}
-        end = nought = None
-        if last and step.separate_output:
-            end = _last_rows(out, self.lengths, width)
-            nought = nought_of(step, numbers, self.lengths, final, (dotted("y"),))
-            if nought is not None:
-                end[nought.at] = nought.ends(view)
-        elif last:
-            end = np.concatenate([final[step.output_state], final[dotted(step.output_state)]], 1)
-        return end, None if tape is None else Kept(block, [tape], {"prefix": prefix, "width": width, "nought": nought})
-
-    def _halves(self, block: DualLoop, xs):
-        """The inputs of a loop and their directions, as arrays of their own."""
-        halves = {}
-        for name in block.layer.step.inputs:
-            half = xs[name].shape[1] // 2
-            halves[name] = xs[name][:, :half] if name in block.moved else xs[name]
-            if name in block.moved:
-                halves[dotted(name)] = xs[name][:, half:]
-        return halves
-
-    def _loop_back(self, kept, dy, dlast, want, grads, dfinal):
-        tape, prefix, half = kept.inner[0], kept.extra["prefix"], kept.extra["width"] // 2
-        step, block = tape.layer.step, kept.block
-        final: dict[str, np.ndarray] = {}
-        view = {p.name: self.params[prefix + p.name] for p in step.params}
-        mine = {p.name: grads[prefix + p.name] for p in step.params}
-        if dlast is not None and step.separate_output:
-            dy = self._with_last(dy, dlast, tape)
-            if kept.extra["nought"] is not None:
-                kept.extra["nought"].back(view, dlast, final, mine)
-        elif dlast is not None:
-            final = {step.output_state: dlast[:, :half], dotted(step.output_state): dlast[:, half:]}
-        moved = [n for n in want if n in step.inputs and n in block.moved]
-        names = (*moved, *map(dotted, moved))
-        dextras = None if dy is None else {dotted("y"): (dy[0], dy[1] + half)}
-        dxs, dstate = loop_backward(tape, view, None if dy is None else dy[:2], final, names, mine, dextras=dextras)
-        self.dstate |= {prefix + s: v for s, v in dstate.items()}
-        return {n: np.concatenate([dxs[n], dxs[dotted(n)]], 1) for n in moved}
+    params: Params
 
     def _join(self, block: Join, prefix, xs, rows, sizes, out, last):
         if block.merge != "concat":
@@ -203,7 +243,7 @@ class DualPass(Pass):
         order = kept.extra["order"] = _values_first([b.features(sizes) for b in block.blocks])
         kept.extra["out"] = None if out is None else out[2]
         if own is not None:
-            _put(out, np.take(own[0], order, 1), self.lengths)
+            put(out, np.take(own[0], order, 1), self.lengths)
         return None if end is None else np.take(end, order, 1), kept
 
     def _join_back(self, kept, dy, dlast, want, grads, dfinal):
@@ -219,5 +259,5 @@ class DualPass(Pass):
 def _values_first(widths: list[int]) -> np.ndarray:
     """The columns of parts that each are values and directions, in the order of all values and all directions."""
     starts = np.cumsum([0, *widths[:-1]])
-    halves = [np.arange(w // 2) + s for w, s in zip(widths, starts)]
-    return np.concatenate([*halves, *(h + w // 2 for h, w in zip(halves, widths))])
+    own = [np.arange(w // 2) + s for w, s in zip(widths, starts)]
+    return np.concatenate([*own, *(h + w // 2 for h, w in zip(own, widths))])

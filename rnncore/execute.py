@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from .cpu import memory
-from .cpu.dense import affine, affine_backward
 from .errors import InputError
 from .inputs import Batch, Tokens, Writing, as_array, as_state
-from .layout import Rows
+from .kept import loops_of
+from .layout import Rows, ragged
 from .params import Params
-from .passes import Pass, loops_of, ragged
+from .passes import Pass
 from .vectors import bridge_back, spread_back
 
 __all__ = ["Tape", "infer", "forward", "backward", "infer_rows", "forward_rows", "backward_rows"]
+
+_READOUT = "readout.V", "readout.c"
 
 
 @dataclass(eq=False)
@@ -50,15 +52,15 @@ class Tape:
         return f"<Tape of {self.batch.size} sequences: {'released' if self.released else f'{self.nbytes} bytes'}>"
 
 
-def _start(net, params, batch, training, seed, packed=None):
+def _start(net, params, batch, training, seed, packed=None, kind=Pass):
     """Run the blocks: pass, tape node, rows that the readout reads or the final output, and where they were put."""
-    if batch.segments is not None:
+    if batch.out.segments is not None:
         batch = batch.segments.batch(batch, params)
-    pass_ = Pass(net, params, batch, training, seed, packed)
+    pass_ = kind(net, params, batch, training, seed, packed)
     rows = Rows(batch.base, 1)
     out = None
     if net.per_step:
-        if net.outputs is None and not batch.cut:
+        if net.outputs is None and batch.cut is None:
             array = _zeros(batch.out, net.features, pass_.dtype)
             out = (array.reshape(-1, net.features), 0, _user_rows(batch.out))
         else:
@@ -82,14 +84,14 @@ def _spread_rows(rows: np.ndarray, batch: Batch | Writing) -> np.ndarray:
     return y
 
 
-def _readout(net, params, rows: np.ndarray) -> np.ndarray:
-    return affine(rows, params["readout.V"], params["readout.c"])
+def _readout(net, pass_, rows: np.ndarray) -> np.ndarray:
+    return rows if net.outputs is None else pass_.affine(rows, *_READOUT)
 
 
-def _finish(net, params, pass_, rows, batch):
-    o = rows if net.outputs is None else _readout(net, params, rows)
-    if batch.segments is not None:
-        return batch.segments.spread(o, batch) if net.per_step else batch.segments.ends(o)
+def _finish(net, pass_, rows, batch):
+    o, cut = _readout(net, pass_, rows), batch.out.segments
+    if cut is not None:
+        return cut.spread(o) if net.per_step else cut.ends(o)
     if not net.per_step:
         return o
     if net.outputs is None:
@@ -98,39 +100,38 @@ def _finish(net, params, pass_, rows, batch):
 
 
 def _final(pass_, batch) -> dict[str, np.ndarray]:
-    cut = batch.segments
+    cut = batch.out.segments
     return pass_.final if cut is None else {path: cut.ends(v) for path, v in pass_.final.items()}
 
 
-def infer(net, params, batch: Batch, packed=None, seed=None):
-    """Outputs and final state of a call."""
-    pass_, _, rows, _ = _start(net, params, batch, False, seed, packed)
-    return _finish(net, params, pass_, rows, batch), _final(pass_, batch)
+def infer(net, params, batch: Batch, packed=None, seed=None, kind=Pass):
+    """Outputs and final state of a call; `kind` is what a pass is made by."""
+    pass_, _, rows, _ = _start(net, params, batch, False, seed, packed, kind)
+    return _finish(net, pass_, rows, batch), _final(pass_, batch)
 
 
 def forward(net, params, batch: Batch, seed):
     """As `infer`, with a tape."""
     pass_, node, rows, _ = _start(net, params, batch, True, seed)
-    y = _finish(net, params, pass_, rows, batch)
+    y = _finish(net, pass_, rows, batch)
     return y, _final(pass_, batch), Tape(pass_, node, rows, batch, y.shape)
 
 
 def infer_rows(net, params, batch: Batch):
     """Outputs as rows: one a sequence (many-to-one), or one a step that counts, sequence by sequence."""
     pass_, _, rows, out = _start(net, params, batch, False, None)
-    return _output_rows(net, params, batch, rows, out), pass_
+    return _output_rows(net, pass_, batch, rows, out), pass_
 
 
-def forward_rows(net, params, batch: Batch, seed):
-    """As `infer_rows`, with a tape."""
-    pass_, node, rows, out = _start(net, params, batch, True, seed)
-    o = _output_rows(net, params, batch, rows, out)
+def forward_rows(net, params, batch: Batch, seed, kind=Pass):
+    """As `infer_rows`, with a tape; `kind` is what a pass is made by."""
+    pass_, node, rows, out = _start(net, params, batch, True, seed, kind=kind)
+    o = _output_rows(net, pass_, batch, rows, out)
     return o, _final(pass_, batch), Tape(pass_, node, rows, batch, o.shape)
 
 
-def _output_rows(net, params, batch, rows, out):
-    o = rows if net.outputs is None else _readout(net, params, rows)
-    cut = batch.segments
+def _output_rows(net, pass_, batch, rows, out):
+    o, cut = _readout(net, pass_, rows), batch.out.segments
     if cut is not None:
         return o if net.per_step else cut.ends(o)
     in_order = net.outputs is not None or not net.per_step or batch.out.full
@@ -144,7 +145,7 @@ def backward(net, params, tape: Tape, dy, dstate):
         raise InputError(f"tape must be what net.forward returned, got {type(tape).__name__}")
     if tape.pass_.net is not net and tape.pass_.net != net:
         raise InputError(f"the tape is of another network, {tape.pass_.net!r}; this one is {net!r}")
-    batch, cut = tape.batch, tape.batch.segments
+    batch, cut = tape.batch, tape.batch.out.segments
     dfinal = as_state(net, batch, dstate) or {}
     rows = None
     if dy is not None:
@@ -185,7 +186,7 @@ def _as_given(net, batch: Batch, dxs, dtype):
 def backward_rows(net, params, tape: Tape, do: np.ndarray) -> Params:
     """Gradients of the parameters from the adjoint of the output rows (see `infer_rows`)."""
     written = tape.batch.out
-    if net.outputs is None and net.per_step and not written.full and tape.batch.segments is None:
+    if net.outputs is None and net.per_step and not written.full and written.segments is None:
         full = memory.zeros((written.size * written.time, net.features), params.dtype)
         full[_user_rows(written).index(written.lengths)] = do
         do = full
@@ -205,30 +206,24 @@ def _backward(net, params, tape: Tape, do: np.ndarray | None, dfinal, want_dx: b
     pass_ = copy.copy(tape.pass_)  # the tape stays as it is: backward may run again, and from several threads
     pass_.params, pass_.dstate = params, {}
     grads = Params.zeros(net.shapes, params.dtype)
-    ran, cut = pass_.batch, tape.batch.segments
-    out = _user_rows(ran.out) if net.outputs is None and not ran.cut else ragged(ran.out.lengths)
+    ran, cut = pass_.batch, tape.batch.out.segments
+    out = _user_rows(ran.out) if net.outputs is None and ran.cut is None else ragged(ran.out.lengths)
     if cut is not None:
         dfinal = {path: cut.ends_back(np.asarray(d, params.dtype)) for path, d in dfinal.items()}
         do = do if do is None or net.per_step else cut.ends_back(do)
     if do is not None and net.outputs is not None:
-        do = affine_backward(do, tape.rows, params["readout.V"], grads["readout.V"], grads["readout.c"])
+        do = pass_.affine_back(do, tape.rows, *_READOUT, grads)
     dlast = None if net.per_step else do
     dy = None if do is None or not net.per_step else (np.ascontiguousarray(do), 0, out)
     want = tuple(net.fed) if want_dx and not isinstance(net.inputs, Tokens) else ()
     dxs = pass_.back(tape.node, dy, dlast, want, grads, dfinal)
-    _learned_back(pass_, cut, grads)
-    dstarts = pass_.dstate
     if cut is not None:
         dxs = {name: cut.inputs_back(d, len(tape.batch.arrays[name])) for name, d in dxs.items()}
-        dstarts = {path: cut.starts_back(d, path in ran.bridged) for path, d in dstarts.items()}
-    if net.feed == "state":
-        dxs = {"x": bridge_back(net, params, tape.batch, dstarts, grads)}
-    return dxs, dstarts, grads
-
-
-def _learned_back(pass_, cut, grads) -> None:
-    """Gradients of learned initial states, from the adjoints of the states that they were."""
-    given = pass_.batch.state or {}
+        pass_.dstate = cut.states_back(pass_.dstate, ran.bridged, grads)
+    given = tape.batch.state or {}
     for path, d in pass_.dstate.items():
-        if path + "0" in grads and (path not in given or cut is not None):
-            grads[path + "0"][...] += (d if path not in given else d[~cut.first]).sum(0)
+        if path + "0" in grads and path not in given:
+            grads[path + "0"][...] += d.sum(0)
+    if net.feed == "state":
+        dxs = {"x": bridge_back(pass_, tape.batch, pass_.dstate, grads)}
+    return dxs, pass_.dstate, grads

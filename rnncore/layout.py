@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Layout", "Rows", "Sources", "layout_of"]
+__all__ = ["Layout", "Rows", "Sources", "layout_of", "ragged"]
 
 
 @dataclass(eq=False)
@@ -107,6 +107,11 @@ class Rows:
         starts = np.cumsum(lengths) - lengths
         within = np.arange(total) - np.repeat(starts, lengths)
         return np.repeat(self.base, lengths) + within * self.step
+
+
+def ragged(lengths: np.ndarray) -> Rows:
+    """Rows of sequences one after another, without padding."""
+    return Rows(np.cumsum(lengths) - lengths, 1)
 
 
 @dataclass(eq=False)

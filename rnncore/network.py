@@ -262,6 +262,7 @@ class Network(Description):
 
     def jvp(
         self, params: Params, x=None, *, dparams=None, dx=None, dstate=None, lengths=None, state=None,
+        seed: int | None = None, target=None, target_lengths=None, teacher_forcing=None, mask=None, reset=None,
         steps: int | None = None,
     ):  # fmt: skip
         """Outputs and their derivative along a direction, in one forward pass (forward mode).
@@ -274,8 +275,8 @@ class Network(Description):
             Direction of the inputs; of several, a mapping may give some. None for tokens.
         dstate : mapping of str to (batch, size), optional
             Direction of the initial states; a learned one moves with `dparams` as well.
-        steps : int, optional
-            As of a call.
+        lengths, state, seed, target, target_lengths, teacher_forcing, mask, reset, steps
+            As of a call. True outputs that are handed on do not move.
 
         Returns
         -------
@@ -287,7 +288,8 @@ class Network(Description):
         Raises
         ------
         InputError
-            A direction has another layout or shape than what it belongs to.
+            A direction has another layout or shape than what it belongs to; or it is that of a state which an encoder
+            hands over, or ``feed="state"`` makes, and which is not given.
 
         Examples
         --------
@@ -301,11 +303,15 @@ class Network(Description):
         """
         from .tangent import network_jvp
 
-        return network_jvp(self, params, x, dparams, dx, dstate, lengths, state, steps)
+        given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
+        return network_jvp(
+            self, params, x, dparams, dx, dstate, lengths, state, seed, target, teacher_forcing, **given
+        )  # fmt: skip
 
     def hvp(
         self, params: Params, x, target, direction, *, loss, lengths=None, state=None, reduction: str = "mean",
-        steps: int | None = None,
+        seed: int | None = None, teacher_forcing=None, checkpoint: int | str | None = None, mask=None, reset=None,
+        steps: int | None = None, target_lengths=None,
     ):  # fmt: skip
         """Value of a loss, its gradient, and the product of its Hessian with a direction.
 
@@ -315,7 +321,7 @@ class Network(Description):
         Parameters
         ----------
         direction : Params or ndarray, layout of params or shape of ``params.flat``
-        target, loss, lengths, state, reduction, steps
+        target, loss, lengths, state, reduction, seed, teacher_forcing, checkpoint, mask, reset, steps, target_lengths
             As for `loss_and_grad`.
 
         Returns
@@ -342,7 +348,11 @@ class Network(Description):
         """
         from .tangent import network_hvp
 
-        return network_hvp(self, params, x, target, direction, loss, lengths, state, reduction, steps)
+        given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
+        return network_hvp(
+            self, params, x, target, direction, loss, lengths, state, reduction, seed, teacher_forcing, checkpoint,
+            **given,
+        )  # fmt: skip
 
     def bind(self, params: Params, *, weights: str | None = None):
         """A snapshot with the weights packed once: ``run = net.bind(params); run(x, lengths=...)``.

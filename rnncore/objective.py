@@ -22,8 +22,8 @@ from .reference.interpreter import Program
 from .registry import current
 
 __all__ = [
-    "as_loss", "check_reduction", "loss_grads_and_state", "network_loss", "reduced", "second_derivative", "target_rows",
-    "value_and_gradient",
+    "as_loss", "check_reduction", "compared", "loss_grads_and_state", "network_loss", "reduced", "second_derivative",
+    "target_rows", "task_of", "value_and_gradient",
 ]  # fmt: skip
 
 
@@ -117,8 +117,6 @@ def value_and_gradient(loss: Bound, o: np.ndarray, target: np.ndarray, gradient:
 
 def second_derivative(loss: Bound, o: np.ndarray, do: np.ndarray, target: np.ndarray):
     """Loss of every row (rows,), its gradient, and the product of its Hessian with `do`, each (rows, outputs)."""
-    if loss.component.target == "class":
-        target = _one_hot(target, o.shape[1], o.dtype)
     leaves = {("input", "o"): o, ("input", "do"): do, ("input", "target"): target}
     values = _trace(loss).second(leaves, _Sizes(o.shape[1]))
     return np.broadcast_to(values["value"], (len(o),)), values["gradient"], values["second"]
@@ -198,10 +196,23 @@ def reduced(each: np.ndarray, reduction: str) -> float:
     return float(each.mean(dtype=np.float64) if reduction == "mean" else each.sum(dtype=np.float64))
 
 
-def _compared(loss, target, net, batch, dtype) -> np.ndarray:
+def compared(loss: Bound, target, net, batch, dtype) -> np.ndarray:
     """Target rows as a loss reads them: numbers as they are, classes one-hot."""
     rows = target_rows(loss, target, net, batch.out)
     return _one_hot(rows, net.outputs or net.features, dtype) if loss.component.target == "class" else rows
+
+
+def task_of(net, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing, given):
+    """What a loss and its derivatives are taken of: the loss, the batch with what it is taught, and target rows."""
+    from .teaching import lesson, ratio_of
+
+    check_reduction(reduction)
+    bound = as_loss(loss)
+    batch = net._batch(params, x, lengths, state, target, "never", **given)
+    rows = compared(bound, target, net, batch, params.dtype)
+    ratio = ratio_of("always" if teacher_forcing is None and batch.writing is not None else teacher_forcing)
+    batch.lesson = lesson(net, batch, rows, ratio, seed, params.dtype)
+    return bound, batch, rows
 
 
 def network_loss(net, params, x, target, loss, lengths, state, reduction, **given) -> float:
@@ -211,7 +222,7 @@ def network_loss(net, params, x, target, loss, lengths, state, reduction, **give
     check_reduction(reduction)
     bound = as_loss(loss)
     batch = net._batch(params, x, lengths, state, target, **given)
-    rows = _compared(bound, target, net, batch, params.dtype)
+    rows = compared(bound, target, net, batch, params.dtype)
     o, _ = infer_rows(net, params, batch)
     each, _ = value_and_gradient(bound, o, rows, False)
     return reduced(each, reduction)
@@ -223,14 +234,8 @@ def loss_grads_and_state(
 ):  # fmt: skip
     """Value and gradient (see `Network.loss_and_grad`), and the final state."""
     from .execute import backward_rows, forward_rows
-    from .teaching import lesson, ratio_of
 
-    check_reduction(reduction)
-    bound = as_loss(loss)
-    batch = net._batch(params, x, lengths, state, target, "never", **given)
-    rows = _compared(bound, target, net, batch, params.dtype)
-    ratio = ratio_of("always" if teacher_forcing is None and batch.writing is not None else teacher_forcing)
-    batch.lesson = lesson(net, batch, rows, ratio, seed, params.dtype)
+    bound, batch, rows = task_of(net, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing, given)
     batch.checkpoint = as_checkpoint(checkpoint)
     o, final, tape = forward_rows(net, params, batch, seed)
     try:

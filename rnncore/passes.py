@@ -2,75 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 
-from .arguments import whole
+from .between import Between, generator_of
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .combine.translate import Translate
 from .cpu import memory
 from .cpu.checkpoint import checkpointed_forward
-from .cpu.run import LoopTape, loop_backward, loop_forward, prepare
-from .errors import InputError
+from .cpu.run import loop_backward, loop_forward, prepare
 from .inputs import Batch
-from .kept import Kept
-from .layout import Layout, Rows, Sources, layout_of
+from .kept import Kept, loops_of
+from .lang.trace import Step
+from .layout import Layout, Rows, Sources, layout_of, ragged
 from .params import Params
+from .rows import add, beside, last_rows, put
 from .translation import translate, translate_back
 from .zero_length import nought_of
 
-__all__ = ["Kept", "Pass", "loops_of", "ragged"]
+__all__ = ["Kept", "Pass", "loops_of"]
 
 Arrays = Mapping[str, np.ndarray]
 
 
-def generator_of(seed) -> np.random.Generator | None:
-    """The generator of dropout; None for no dropout.
-
-    Raises
-    ------
-    InputError
-        `seed` is neither None nor an integer of at least 0.
-    """
-    if seed is None:
-        return None
-    if whole(seed, 0) is None:
-        raise InputError(f"seed must be None or an integer of at least 0, got {seed!r}")
-    return np.random.default_rng(int(seed))
-
-
-def loops_of(node) -> Iterator[LoopTape]:
-    """The tapes of every loop below a block's part of the tape."""
-    if isinstance(node, Kept):
-        for part in node.inner:
-            yield from loops_of(part)
-    elif node is not None:
-        yield node
-
-
-def ragged(lengths: np.ndarray) -> Rows:
-    """Rows of sequences one after another, without padding."""
-    return Rows(np.cumsum(lengths) - lengths, 1)
-
-
-class Pass:
+class Pass(Between):
     """One forward pass: lengths, layout, states; `packed` holds weights packed before (``bind``)."""
 
     def __init__(self, net, params: Arrays, batch: Batch, training: bool, seed, packed=None):
-        self.net, self.params, self.batch, self.training = net, params, batch, training
-        self.layout: Layout = layout_of(batch.lengths, batch.full)
-        self.lengths = batch.lengths
+        self.net, self.params, self.training = net, params, training
         self.dtype = params.dtype if isinstance(params, Params) else packed.dtype
         self.rng = generator_of(seed)
         self.packed = packed
-        self.final: dict[str, np.ndarray] = {}
-        self.dstate: dict[str, np.ndarray] = {}
-        self.total = int(self.lengths.sum())
-        self.tokens = [x for name, x in batch.arrays.items() if name == "x" and x.dtype.kind == "i"]
         self.sources: Sources | None = None  # what the steps of a decoder see whole
         self.extras: dict[str, np.ndarray] = {}  # where their further outputs go
         self.dsources: dict[str, np.ndarray] = {}
+        self._begin(batch)
+
+    def _begin(self, batch: Batch) -> None:
+        self.batch, self.lengths, self.time = batch, batch.lengths, batch.time
+        self.layout: Layout = layout_of(batch.lengths, batch.full)
+        self.total = int(batch.lengths.sum())
+        self.tokens = [x for name, x in batch.arrays.items() if name == "x" and x.dtype.kind == "i"]
+        self.final: dict[str, np.ndarray] = {}
+        self.dstate: dict[str, np.ndarray] = {}
+
+    def over(self, batch: Batch) -> Self:
+        """A pass like this one over another batch; the states that it finds are its own."""
+        made = copy.copy(self)
+        made._begin(batch)
+        return made
 
     def ragged(self) -> Rows:
         """Sequences one after another, without padding."""
@@ -107,21 +90,21 @@ class Pass:
         taught = lesson is not None and lesson.prefix == prefix
         layer, numbers = (lesson.layer, lesson.sizes) if taught else self.net.loops[prefix]
         step = layer.step
+        size = numbers[step.output.shape[0]]
         tokens = any(xs.get("x") is known for known in self.tokens)
-        own: np.ndarray | None = None
         if step.separate_output and last and out is None:
-            own = memory.empty((self.total, numbers[step.output.shape[0]]), self.dtype)
-            out = (own, 0, self.ragged())
-        which = "forward" if self.training else "infer"
+            width = size * (1 + len(step.seeded))
+            out = (memory.empty((self.total, width), self.dtype), 0, self.ragged())
         packed = self.packed is not None and not taught
+        view = {p.name: self.params[prefix + p.name] for p in step.params}
         if packed:
             prepared = self.packed.loops[prefix]
         else:
-            view = {p.name: self.params[prefix + p.name] for p in step.params}
-            prepared = prepare(layer, which, view, numbers, str(self.dtype))
+            prepared = prepare(layer, "forward" if self.training else "infer", view, numbers, str(self.dtype))
         state = self.start(prefix, step.states)
-        given = (layer, numbers, prepared, self.layout, xs, rows, state, out)
-        seen = (tokens, self.sources if step.sources else None, self.extras)
+        given = (layer, numbers, prepared, self.layout, self.inputs(layer, xs), rows, state, out)
+        extras = self.extras if out is None else self.extras | {n: a[:, at:] for n, (a, at) in beside(step, size, out)}
+        seen = (tokens, self.sources if step.sources else None, extras)
         every = self.batch.checkpoint if self.training else None
         if every is None:
             final, tape = loop_forward(*given, self.training, *seen)
@@ -130,17 +113,20 @@ class Pass:
         if not packed:
             prepared.weights.release()
         self.final |= {prefix + s: v for s, v in final.items()}
-        end = nought = None
-        if last:
-            end = final[step.output_state].copy()  # what the caller gets as state and as output is not one memory
-            if step.separate_output:
-                end = _last_rows(out, self.lengths, numbers[step.output.shape[0]])
-                nought = nought_of(step, numbers, self.lengths, final)
-                if nought is not None:
-                    end[nought.at] = nought.ends({p.name: self.params[prefix + p.name] for p in step.params})
+        end, nought = self._end(step, numbers, final, out, view) if last else (None, None)
         if tape is None:
             return end, None
-        return end, Kept(block, [tape], {"prefix": prefix, "separate": step.separate_output, "nought": nought})
+        return end, Kept(block, [tape], {"prefix": prefix, "nought": nought})
+
+    def _end(self, step: Step, numbers, final: Arrays, out, view: Arrays):
+        """The final output of a loop, and what it is of sequences of length 0 where they have no output of a step."""
+        if not step.separate_output:  # what the caller gets as state and as output is not one memory
+            return self.rows_of(final, [step.output_state]), None
+        end = last_rows(out, self.lengths, numbers[step.output.shape[0]] * (1 + len(step.seeded)))
+        nought = nought_of(step, numbers, self.lengths, final, step.seeded)
+        if nought is not None:
+            end[nought.at] = nought.ends(view)
+        return end, nought
 
     def _join(self, block: Join, prefix, xs, rows, sizes, out, last):
         kept, ends, column = Kept(block), [], 0
@@ -159,7 +145,7 @@ class Pass:
             kept.inner.append(part)
         scale = 1 / len(block.blocks) if block.merge == "mean" else 1
         if total is not None:
-            _put(out, total * self.dtype.type(scale), self.lengths)
+            put(out, total * self.dtype.type(scale), self.lengths)
         kept.extra = {"prefix": prefix, "sizes": sizes, "scale": scale, "out": None if out is None else out[2]}
         if not last:
             return None, kept
@@ -184,16 +170,15 @@ class Pass:
             kept.inner.append(part)
             if residual and to is not None:
                 before = xs["x"][rows.index(self.lengths)]
-                _add(to, before, self.lengths)
+                add(to, before, self.lengths)
             if residual and end is not None:
-                end = end + _last_rows((xs["x"], 0, rows), self.lengths, features)
+                end = end + last_rows((xs["x"], 0, rows), self.lengths, features)
             stage = {"read": read, "mask": None, "x_rows": rows, "count": len(next(iter(xs.values()), ()))}
             kept.extra["stages"].append(stage)
             if final:
                 return end, kept
             if block.dropout and self.rng is not None:
-                keep = self.rng.random(to[0].shape) >= block.dropout
-                stage["mask"] = keep.astype(self.dtype) / self.dtype.type(1 - block.dropout)
+                stage["mask"] = self.dropped(to[0].shape, block.dropout, self.rng, self.dtype)
                 to[0][...] *= stage["mask"]
             xs, rows = {**xs, "x": to[0]}, to[2]
         raise AssertionError("a chain has a last block")
@@ -221,21 +206,23 @@ class Pass:
 
     def _loop_back(self, kept, dy, dlast, want, grads, dfinal):
         tape, prefix = kept.inner[0], kept.extra["prefix"]
-        step = tape.layer.step
+        step, size = tape.layer.step, tape.sizes[tape.layer.step.output.shape[0]]
         final = {s: dfinal[prefix + s] for s in step.states if prefix + s in dfinal}
-        if dlast is not None and not kept.extra["separate"]:
-            first = step.output_state
-            final[first] = final[first] + dlast if first in final else dlast
         view = {p.name: self.params[prefix + p.name] for p in step.params}
         mine = {p.name: grads[prefix + p.name] for p in step.params}
-        if dlast is not None and kept.extra["separate"]:
+        if dlast is not None and step.separate_output:
             dy = self._with_last(dy, dlast, tape)
             if kept.extra["nought"] is not None:
                 kept.extra["nought"].back(view, dlast, final, mine)
-        names = tuple(n for n in want if n in step.inputs)
-        dxs, dstate = loop_backward(tape, view, None if dy is None else dy[:2], final, names, mine, self.dsources)
+        elif dlast is not None:
+            for s, d in self.states_of(dlast, [(step.output_state, size)]).items():
+                final[s] = final[s] + d if s in final else d
+        names = self.wanted(tape.layer, [n for n in want if n in step.inputs])
+        dextras = None if dy is None else dict(beside(step, size, dy))
+        ends = None if dy is None else dy[:2]
+        dxs, dstate = loop_backward(tape, view, ends, final, names, mine, self.dsources, dextras)
         self.dstate |= {prefix + s: v for s, v in dstate.items()}
-        return dxs
+        return self.sequences(tape.layer, dxs)
 
     def _with_last(self, dy, dlast, tape):
         """dy with the adjoint of the final output put at each sequence's last step."""
@@ -306,19 +293,3 @@ class Pass:
             has = self.lengths > 0
             rows = stage["x_rows"]
             dx[(rows.base + rows.step * (self.lengths - 1))[has]] += dlast[has]
-
-
-def _put(out, rows: np.ndarray, lengths) -> None:
-    out[0][out[2].index(lengths), out[1] : out[1] + rows.shape[1]] = rows
-
-
-def _add(out, rows: np.ndarray, lengths) -> None:
-    out[0][out[2].index(lengths), out[1] : out[1] + rows.shape[1]] += rows
-
-
-def _last_rows(out, lengths, width) -> np.ndarray:
-    array, column, rows = out
-    end = np.zeros((len(lengths), width), array.dtype)
-    has = lengths > 0
-    end[has] = array[(rows.base + rows.step * (lengths - 1))[has], column : column + width]
-    return end

@@ -12,6 +12,8 @@ from .inputs import Batch, as_array
 
 __all__ = ["Segments", "segments_of"]
 
+Arrays = Mapping[str, np.ndarray]
+
 
 @dataclass(frozen=True, eq=False)
 class Segments:
@@ -27,6 +29,9 @@ class Segments:
         Whether it starts from the state before the whole sequence.
     last : ndarray, (batch,) int
         The last episode of each sequence.
+    whole : ndarray, (batch,) int
+        Lengths of the sequences, with the steps that do not count.
+    time : int
     """
 
     rows: np.ndarray
@@ -35,14 +40,21 @@ class Segments:
     lengths: np.ndarray
     first: np.ndarray
     last: np.ndarray
+    whole: np.ndarray
+    time: int
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(batch,) Steps of each sequence that count."""
+        return np.bincount(self.owner, self.lengths, len(self.last)).astype(np.int64)
 
     # forward
-    def batch(self, whole: Batch, initial: Mapping[str, np.ndarray]) -> Batch:
+    def batch(self, whole: Batch, initial: Arrays) -> Batch:
         """Every episode as a sequence; `initial` gives learned initial states by ``<path>0``."""
         inner = replace(
             whole, arrays=self._taken(whole.arrays), base=np.cumsum(self.lengths) - self.lengths, lengths=self.lengths,
             time=int(self.lengths.max(initial=0)), form="list", full=False, counts=self.lengths, segments=None,
-            cut=True,
+            cut=self,
         )  # fmt: skip
         if whole.lesson is not None:
             inner.lesson = replace(whole.lesson, arrays=self._taken(whole.lesson.arrays))
@@ -53,7 +65,7 @@ class Segments:
             }
         return inner
 
-    def _taken(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _taken(self, arrays: Arrays) -> dict[str, np.ndarray]:
         return {name: np.ascontiguousarray(a[self.rows]) for name, a in arrays.items()}
 
     def _started(self, given: np.ndarray, learned: np.ndarray | None) -> np.ndarray:
@@ -64,9 +76,9 @@ class Segments:
         """What each sequence's last episode gave."""
         return values[self.last]
 
-    def spread(self, rows: np.ndarray, batch: Batch) -> np.ndarray:
+    def spread(self, rows: np.ndarray) -> np.ndarray:
         """Rows of the steps that count as (batch, time, features), zero elsewhere."""
-        y = np.zeros((batch.size, batch.time, rows.shape[1]), rows.dtype)
+        y = np.zeros((len(self.whole), self.time, rows.shape[1]), rows.dtype)
         y.reshape(-1, rows.shape[1])[self.steps] = rows
         return y
 
@@ -83,8 +95,18 @@ class Segments:
         full[self.rows] = d
         return full
 
-    def starts_back(self, d: np.ndarray, bridged: bool) -> np.ndarray:
-        """Adjoint of the state before each sequence, which a bridge gives to all its episodes, else to the first."""
+    def states_back(self, d: Arrays, bridged: tuple[str, ...], grads: Arrays) -> dict[str, np.ndarray]:
+        """Adjoints of the states before each sequence, from those before its episodes, `d`.
+
+        A bridge gives the states `bridged` to all episodes of a sequence. Of others it is the first alone: later ones
+        started as the network says, which is added to the gradients of what is learned of it.
+        """
+        for path, rows in d.items():
+            if path + "0" in grads:
+                grads[path + "0"][...] += rows[~self.first].sum(0)
+        return {path: self._starts_back(rows, path in bridged) for path, rows in d.items()}
+
+    def _starts_back(self, d: np.ndarray, bridged: bool) -> np.ndarray:
         full = np.zeros((len(self.last), d.shape[1]), d.dtype)
         chosen = np.full(len(d), True) if bridged else self.first
         np.add.at(full, self.owner[chosen], d[chosen])
@@ -124,7 +146,7 @@ def segments_of(batch: Batch, mask, reset) -> Segments | None:
     first[offset] = True
     return Segments(
         batch.base[sequence] + step, sequence * batch.time + step, owner[kept], lengths[kept].astype(np.int64),
-        first[kept], np.flatnonzero(is_last[kept]),
+        first[kept], np.flatnonzero(is_last[kept]), batch.lengths, batch.time,
     )  # fmt: skip
 
 

@@ -3,76 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from .cpu.dense import affine, affine_backward
-from .dual import Directed, DualPass
+from .dual import Directed, DualPass, halves
 from .errors import InputError
-from .inputs import Batch, Tokens, as_state
-from .layout import Rows
-from .objective import as_loss, check_reduction, reduced, second_derivative, target_rows
+from .execute import backward_rows, forward_rows, infer
+from .inputs import Batch, Tokens, as_checkpoint, as_state
+from .objective import reduced, second_derivative, task_of
 from .params import Params
-from .passes import loops_of
 from .plan.tangent import dotted
 from .vectors import batch_of
-from .writing import refuse_decoder
 
 __all__ = ["network_hvp", "network_jvp"]
 
 
-def network_jvp(net, params, x, dparams, dx, dstate, lengths, state, steps=None):
+def network_jvp(net, params, x, dparams, dx, dstate, lengths, state, seed, target, teacher_forcing, **given):
     """Values and directional derivatives (see `Network.jvp`)."""
-    refuse_decoder(net, "directional derivatives go through")
-    _check_bridge(net)
-    batch = net._batch(params, x, lengths, state, steps=steps)
+    batch = net._batch(params, x, lengths, state, target, teacher_forcing, seed, **given)
     dparams = None if dparams is None else _direction(net, params, dparams, "dparams")
-    moved = _input_directions(net, params, batch, x, dx, steps)
-    dstart = as_state(net, batch, dstate) or {}
+    moved = _input_directions(net, params, batch, x, dx, given["steps"])
+    dstart = _start_directions(net, batch, dstate)
     directed = Directed(net, params, dparams, frozenset(moved))
-    both = _start(net, directed, batch, dstart, dparams)
-    pass_ = DualPass(directed, directed.batch(batch, moved, both), training=False)
-    one = not net.per_step
-    rows, _ = pass_.run_all(one)
-    o, do = _readout(net, params, dparams, rows)
-    y, dy = (v if one else _padded(v, batch) for v in (o, do))
-    final = {path: pass_.final[path] for path in net.state_shapes}
-    dfinal = {path: pass_.final[dotted(path)] for path in net.state_shapes}
-    return y, dy, final, dfinal
+    both, final = infer(directed, directed.params, directed.batch(batch, moved, dstart), seed=seed, kind=DualPass)
+    y, dy = halves(both)
+    ends, dends = ({path: final[name(path)] for path in net.state_shapes} for name in (str, dotted))
+    return y, dy, ends, dends
 
 
-def network_hvp(net, params, x, target, direction, loss, lengths, state, reduction, steps=None):
+def network_hvp(
+    net, params, x, target, direction, loss, lengths, state, reduction, seed, teacher_forcing, checkpoint, **given
+):  # fmt: skip
     """Value, gradient and Hessian-vector product of a loss (see `Network.hvp`)."""
-    refuse_decoder(net, "directional derivatives go through")
-    check_reduction(reduction)
-    _check_bridge(net)
-    bound = as_loss(loss)
-    batch = net._batch(params, x, lengths, state, steps=steps)
+    bound, batch, rows = task_of(net, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing, given)
+    batch.checkpoint = as_checkpoint(checkpoint)
     direction = _direction(net, params, direction, "direction")
-    rows = target_rows(bound, target, net, batch)
     directed = Directed(net, params, direction, frozenset())
-    pass_ = DualPass(directed, directed.batch(batch, {}, _start(net, directed, batch, {}, direction)), training=True)
-    one = not net.per_step
-    read, node = pass_.run_all(one)
+    both, _, tape = forward_rows(directed, directed.params, directed.batch(batch, {}, {}), seed, DualPass)
     try:
-        o, do = _readout(net, params, direction, read)
-        each, first, second = second_derivative(bound, o, do, rows)
-        scale = 1 / len(o) if reduction == "mean" and len(o) else 1.0
-        seeds = [np.array(np.broadcast_to(g, o.shape) * scale, params.dtype) for g in (second, first)]
-        hessian, gradient = Params.zeros(net.shapes, params.dtype), Params.zeros(net.shapes, params.dtype)
-        back = _readout_back(net, params, direction, read, seeds, hessian, gradient)
-        grads = Params.zeros(directed.params.shapes, params.dtype)
-        dy, dlast = (None, back) if one else ((back, 0, pass_.ragged()), None)
-        pass_.back(node, dy, dlast, (), grads, {})
+        each, first, second = second_derivative(bound, *halves(both), rows)
+        scale = 1 / len(both) if reduction == "mean" and len(both) else 1.0
+        shape = len(both), both.shape[1] // 2
+        back = np.concatenate([np.broadcast_to(g, shape) * scale for g in (second, first)], 1)
+        grads = backward_rows(directed, directed.params, tape, back.astype(params.dtype))
     finally:
-        for tape in loops_of(node):
-            tape.release()
-    _starts_back(pass_, grads)
+        tape.release()
+    hessian, gradient = Params.zeros(net.shapes, params.dtype), Params.zeros(net.shapes, params.dtype)
     for path, twin in directed.twins.items():
-        if path in grads:
-            hessian[path][...] += grads[path]
-            gradient[path][...] += grads[twin]
+        hessian[path], gradient[path] = grads[path], grads[twin]
     return reduced(each, reduction), gradient, hessian
 
 
@@ -89,11 +67,6 @@ def _direction(net, params: Params, given, what: str) -> Params:
     return given if given.dtype == params.dtype else given.astype(params.dtype)
 
 
-def _check_bridge(net) -> None:
-    if net.feed == "state":
-        raise InputError("directional derivatives do not go through the map that makes the initial state: feed='state'")
-
-
 def _input_directions(net, params: Params, batch: Batch, x, dx, steps) -> dict[str, np.ndarray]:
     """Directions of the inputs that have one, in the rows of the inputs."""
     if dx is None:
@@ -107,65 +80,21 @@ def _input_directions(net, params: Params, batch: Batch, x, dx, steps) -> dict[s
         got = unknown or type(dx).__name__
         raise InputError(f"dx must be given by the names of inputs, {', '.join(names)}, got {got}")
     whole = {n: given.get(n, x[n] if isinstance(x, Mapping) else x) for n in names}
-    other = batch_of(net, params.dtype, whole, None, steps)
+    other = batch_of(net, params.dtype, whole, None, steps if net.counts_steps else None)
     same = other.form == batch.form and other.time == batch.time and np.array_equal(other.base, batch.base)
     if not same:
         raise InputError("dx must have the shape of x, sequence by sequence")
-    return {n: other.arrays[n] for n in given}
+    return {n: other.arrays[n] if other.vector is None else other.vector for n in given}
 
 
-def _start(net, directed: Directed, batch: Batch, dstart, dparams) -> dict[str, np.ndarray]:
-    """Initial states and their directions: given ones move along `dstart` alone, learned ones with parameters too."""
-    start = dict(batch.state or {})
-    both: dict[str, Any] = dict(start)
-    for path in net.state_shapes:
-        if path in start or path in dstart:
-            move = dstart.get(path, np.zeros((1, *net.state_shapes[path]), directed.params.dtype))
-            if path not in start and dparams is not None and path + "0" in dparams:
-                move = move + dparams[path + "0"]
-            both[dotted(path)] = np.broadcast_to(move, (batch.size, *net.state_shapes[path]))
-    return both
-
-
-def _readout(net, params, dparams, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs and their direction: o = c + V h, do = dc + dV h + V dh."""
-    h, dh = _halves(rows)
-    if net.outputs is None:
-        return h, dh
-    V, c = params["readout.V"], params["readout.c"]
-    do = affine(dh, V, np.zeros_like(c))
-    if dparams is not None:
-        do += affine(h, dparams["readout.V"], dparams["readout.c"])
-    return affine(h, V, c), do
-
-
-def _halves(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    half = rows.shape[1] // 2
-    return np.ascontiguousarray(rows[:, :half]), np.ascontiguousarray(rows[:, half:])
-
-
-def _readout_back(net, params, direction, rows, seeds, hessian: Params, gradient: Params) -> np.ndarray:
-    """Adjoint of values and directions that the readout read, from those of the outputs and their direction."""
-    if net.outputs is None:
-        return np.concatenate(seeds, 1)
-    (h, dh), (od, dod) = _halves(rows), seeds
-    V, dV = params["readout.V"], direction["readout.V"]
-    names = "readout.V", "readout.c"
-    nothing = Params.zeros({"readout.c": params["readout.c"].shape}, params.dtype)["readout.c"]
-    back = affine_backward(od, h, V, *(hessian[n] for n in names))
-    back = back + affine_backward(dod, h, dV, *(gradient[n] for n in names))
-    return np.concatenate([back, affine_backward(dod, dh, V, hessian["readout.V"], nothing)], 1)
-
-
-def _starts_back(pass_: DualPass, grads: Params) -> None:
-    given = pass_.batch.state or {}
-    for path, d in pass_.dstate.items():
-        if path + "0" in grads and path not in given:
-            grads[path + "0"][...] += d.sum(0)
-
-
-def _padded(rows: np.ndarray, batch: Batch) -> np.ndarray:
-    """Rows sequence by sequence as (batch, time, features), zero past the lengths."""
-    y = np.zeros((batch.size, batch.time, rows.shape[1]), rows.dtype)
-    y.reshape(-1, rows.shape[1])[Rows(np.arange(batch.size) * batch.time, 1).index(batch.lengths)] = rows
-    return y
+def _start_directions(net, batch: Batch, dstate) -> dict[str, np.ndarray]:
+    """Directions of initial states: of those that something else makes, only where they are given instead."""
+    directions, given = as_state(net, batch, dstate) or {}, batch.state or {}
+    made = {*batch.bridged, *(path for path, *_ in net.block.handed("", net.fed) if path not in given)}
+    for path in directions:
+        if path in made:
+            raise InputError(
+                f"the initial state {path!r} is made of what the network reads, and moves with that: "
+                "give its value in state= if it shall have a direction of its own"
+            )
+    return directions

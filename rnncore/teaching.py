@@ -18,7 +18,7 @@ from .combine.wired import Wired
 from .cpu.memory import zeros
 from .errors import InputError
 from .inputs import Batch, Writing, as_array
-from .lang.cell import sizes_of
+from .lang.cell import Stepped, sizes_of
 
 __all__ = ["Lesson", "fed_back", "features_at", "lesson", "lesson_of", "ratio_of"]
 
@@ -28,7 +28,7 @@ class Lesson:
     """The loop at path `prefix` with further inputs: its teaching form, numbers of its sizes, their arrays by name."""
 
     prefix: str
-    layer: Wired
+    layer: Stepped
     sizes: dict[Any, int]
     arrays: dict[str, np.ndarray]
 

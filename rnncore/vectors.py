@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .network import Network
     from .params import Params
 
-__all__ = ["batch_of", "bridge", "bridge_back", "bridge_parameters", "spread_back"]
+__all__ = ["batch_of", "bridge", "bridge_back", "bridge_names", "bridge_parameters", "spread_back"]
 
 
 def batch_of(net: Network, dtype, x, lengths, steps=None, state=None) -> Batch:
@@ -36,7 +36,8 @@ def batch_of(net: Network, dtype, x, lengths, steps=None, state=None) -> Batch:
     vectors = _vectors(net, by_name(net, x), complex_too=dtype is None)
     if net.feed == "state":
         batch = _without_inputs(len(vectors["x"]), count, lengths)
-        batch.vector = vectors["x"]
+        v = vectors["x"] if not isinstance(net.inputs, Tokens) else np.eye(net.inputs.size)[vectors["x"]]
+        batch.vector = np.ascontiguousarray(v, dtype)
     else:
         batch = as_batch(net, dtype, _spread(net, vectors, count), lengths)
     batch.single = not isinstance(x, Mapping)
@@ -128,39 +129,31 @@ def spread_back(net: Network, d: np.ndarray) -> np.ndarray:
 def bridge_parameters(net: Network):
     """(path, shape, role, start, the author's line) of the maps from the vector to each state."""
     for path, (size,) in net.state_shapes.items():
-        yield f"bridge.W_{path}", (size, net.sizes["x"]), "input", None, None
-        yield f"bridge.b_{path}", (size,), "bias", None, None
+        matrix, bias = bridge_names(path)
+        yield matrix, (size, net.sizes["x"]), "input", None, None
+        yield bias, (size,), "bias", None, None
 
 
 def bridge(net: Network, params: Params, batch: Batch) -> dict[str, np.ndarray]:
     """Initial states by name: s_0 = W x + b, and what the caller gives in place of it."""
     from .cpu.dense import affine
 
-    given = batch.state or {}
-    made = {}
-    for path in net.state_shapes:
-        if path not in given:
-            made[path] = affine(_vector(net, params, batch), params[f"bridge.W_{path}"], params[f"bridge.b_{path}"])
-    batch.bridged = tuple(made)
-    return {**given, **made}
-
-
-def bridge_back(net: Network, params: Params, batch: Batch, dstate: Mapping[str, np.ndarray], grads: Params):
-    """Adjoint of the vector, from those of the initial states; adds to the gradients of the maps."""
-    from .cpu.dense import affine_backward
-
-    x = _vector(net, params, batch)
-    dx = np.zeros_like(x)
-    for path in batch.bridged:
-        names = f"bridge.W_{path}", f"bridge.b_{path}"
-        d = np.ascontiguousarray(dstate[path], params.dtype)
-        dx += affine_backward(d, x, params[names[0]], *(grads[n] for n in names))
-    return dx
-
-
-def _vector(net: Network, params: Params, batch: Batch) -> np.ndarray:
     assert batch.vector is not None
-    x = batch.vector
-    if isinstance(net.inputs, Tokens):
-        x = np.eye(net.inputs.size, dtype=params.dtype)[x]
-    return np.ascontiguousarray(x, params.dtype)
+    given = batch.state or {}
+    batch.bridged = tuple(path for path in net.state_shapes if path not in given)
+    return {**given, **{p: affine(batch.vector, *(params[n] for n in bridge_names(p))) for p in batch.bridged}}
+
+
+def bridge_names(path: str) -> tuple[str, str]:
+    """Paths of the matrix and the vector of the map that makes a state."""
+    return f"bridge.W_{path}", f"bridge.b_{path}"
+
+
+def bridge_back(pass_: Any, batch: Batch, dstate: Mapping[str, np.ndarray], grads: Params) -> np.ndarray:
+    """Adjoint of the vector, from those of the initial states; adds to the gradients of the maps."""
+    assert batch.vector is not None
+    dx = np.zeros_like(batch.vector)
+    for path in batch.bridged:
+        d = np.ascontiguousarray(pass_.rows_of(dstate, [path]), dx.dtype)
+        dx += pass_.affine_back(d, batch.vector, *bridge_names(path), grads)
+    return dx

@@ -45,8 +45,6 @@ def set_writing(net, batch: Batch, target, target_lengths, steps) -> None:
         if target_lengths is not None:
             raise InputError("target_lengths are for networks that write sequences of their own lengths (a decoder)")
         return
-    if batch.segments is not None:
-        raise InputError("mask and reset do not go with a decoder: leave steps out by lengths and target_lengths")
     time, own = _time(batch, target, target_lengths, steps)
     lengths = own if target_lengths is None else as_lengths(target_lengths, batch.size, time, "target_lengths", "y")
     if own is not None and lengths is not None and (lengths > own).any():
@@ -85,10 +83,13 @@ def attention(net, params, x, given: dict):
         raise InputError(f"this network does not attend: {net!r}")
     arguments = {"lengths": None, "state": None, "seed": None, **given}
     batch = net._batch(params, x, **arguments)
-    longest = int(batch.lengths.max(initial=0))
+    inside = batch.inside
+    counts = inside.sum(1)
+    longest = int(counts.max(initial=0))
     rows = np.zeros((batch.size * batch.writing.time, longest), params.dtype)
     batch.writing.extras = {"alpha": rows}
     y, _ = infer(net, params, batch, seed=arguments["seed"])
-    alpha = np.zeros((batch.size, batch.writing.time, batch.time), params.dtype)
-    alpha[:, :, :longest] = rows.reshape(batch.size, batch.writing.time, longest)
-    return y, alpha
+    alpha = np.zeros((batch.size, batch.time, batch.writing.time), params.dtype)
+    seen = rows.reshape(batch.size, batch.writing.time, longest).swapaxes(1, 2)
+    alpha[inside] = seen[np.arange(longest) < counts[:, None]]
+    return y, np.ascontiguousarray(alpha.swapaxes(1, 2))

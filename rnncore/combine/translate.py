@@ -15,7 +15,7 @@ from .blocks import Block, Chain, Join, Loop, Reverse
 from .topology import as_block
 from .wired import Wired
 
-__all__ = ["BRIDGES", "Translate", "holds_translate", "translate"]
+__all__ = ["BRIDGES", "KEYS", "VALUES", "Translate", "holds_translate", "translate"]
 
 BRIDGES = ("affine", "copy", "zero")
 KEYS, VALUES = "scorer.", "values"
@@ -38,19 +38,23 @@ class Translate(Block):
         yield from self._own(prefix, sizes)
 
     def _own(self, prefix: str, sizes) -> Iterator[tuple[str, Any, dict[Any, int]]]:
-        values = self.encoder.features(sizes)
-        given = {**sizes, VALUES: values}
+        read = self._read(sizes)
         if self.keys is not None:
-            yield from self.keys.walk(prefix + KEYS, {"x": values})
-            given[KEYS + "k0"] = self.keys.features({"x": values})
-        yield from self.decoder.walk(prefix, given)
+            yield from self.keys.walk(prefix + KEYS, {"x": read[VALUES]})
+        yield from self.decoder.walk(prefix, read)
+
+    def _read(self, sizes) -> dict[str, int]:
+        """Sizes of what the decoder may read."""
+        read = {**sizes, VALUES: self.encoder.features(sizes)}
+        if self.keys is not None:
+            read[KEYS + "k0"] = self.keys.features({"x": read[VALUES]})
+        return read
 
     def readers(self):
         yield from self.encoder.readers()
 
     def features(self, sizes):
-        *_, (_, layer, numbers) = self._own("", sizes)
-        return numbers[layer.step.output.shape[0]]
+        return self.decoder.features(self._read(sizes))
 
     def handed(self, prefix: str, sizes) -> list[tuple[str, int, list[tuple[str, int]]]]:
         """What starts each state of the decoder's cell: (its path, its size, the encoder's final states and sizes)."""

@@ -8,26 +8,24 @@ import numpy as np
 
 from ..arguments import whole
 from ..combine.blocks import reads_backward
-from ..cpu.dense import affine, affine_backward
-from ..dual import dual_block
 from ..errors import InputError
-from ..inputs import as_array
+from ..execute import backward_rows, forward_rows
+from ..inputs import Batch, as_array
 from ..lang.ops import OPS
-from ..layout import Rows
-from ..objective import as_loss, reduced, second_derivative, target_rows
+from ..objective import reduced, second_derivative, task_of
 from ..params import Params
-from ..passes import loops_of
-from ..writing import refuse_decoder
+from .record import Course, Record
 from .result import Diagnosis
 from .spectrum import Carrier
-from .watched import Record, WatchedPass, gates_of
+from .watched import Loops, WatchedPass, gates_of
 
 __all__ = ["diagnose"]
 
 
 def diagnose(
-    net, params, x=None, target=None, *, loss=None, dy=None, lengths=None, state=None, steps=None, at: Any = 5,
-    sequence: int = 0, exponents: int = 4, threshold: float = 0.05,
+    net, params, x=None, target=None, *, loss=None, dy=None, lengths=None, state=None, seed=None, teacher_forcing=None,
+    mask=None, reset=None, steps=None, target_lengths=None, at: Any = 5, sequence: int = 0, exponents: int = 4,
+    threshold: float = 0.05,
 ) -> Diagnosis:  # fmt: skip
     """Show how gradients flow: their size at every step, what a step does to a small change, which gates are shut.
 
@@ -36,7 +34,6 @@ def diagnose(
     Parameters
     ----------
     net : Network
-        Of layers stacked, side by side or reversed, with an output at every step or at the end.
     params : Params
     x : as for a call
     target, loss
@@ -44,11 +41,11 @@ def diagnose(
     dy : array_like, shape of y, optional
         Instead of a target: the gradient of L with respect to y. Without both, L = sum(y_T ** 2) / 2 over each
         sequence's last output y_T; over all outputs where a network with an output at every step reads backward.
-    lengths, state, steps
-        As for a call.
+    lengths, state, seed, teacher_forcing, mask, reset, steps, target_lengths
+        As for ``net.loss_and_grad``.
     at : int or sequence of int
         Steps of a loop, counted from 0 in the order in which it runs, of which the Jacobian of the new by the old
-        state is taken; a number: so many, evenly spread.
+        state is taken; a number: so many, evenly spread. A loop with fewer steps than others gives those it has.
     sequence : int
         The sequence whose Jacobians and Lyapunov exponents are taken.
     exponents : int
@@ -65,7 +62,7 @@ def diagnose(
     ------
     InputError
         As of ``net.loss_and_grad``; both of `target` and `dy`; an `at`, `sequence`, `exponents` or `threshold`
-        that cannot be; a decoder, or ``feed="state"``.
+        that cannot be.
 
     Examples
     --------
@@ -80,61 +77,67 @@ def diagnose(
         raise InputError("give a target and a loss, or dy, not both")
     if (target is None) != (loss is None):
         raise InputError("a target and a loss belong together: give both or none")
-    if net.feed == "state":
-        raise InputError("there is no diagnosis of a network with feed='state'")
-    refuse_decoder(net, "diagnose looks into")
-    dual_block(net.block, frozenset(), False)  # what has no directional derivative is refused here
-    net.check_params(params)
     many = _at_least("exponents", exponents, 0)
     if not 0 < threshold < 0.5:
         raise InputError(f"threshold must lie between 0 and 0.5, got {threshold!r}")
-    exact = params.astype("float64")
-    batch = net._batch(exact, x, lengths, state, steps=steps)
+    net.check_params(params)
+    exact, bound, wanted = params.astype("float64"), None, None
+    given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
+    if loss is not None:
+        taught = seed, teacher_forcing, given
+        bound, batch, wanted = task_of(net, exact, x, target, loss, lengths, state, "sum", *taught)
+    else:
+        batch = net._batch(exact, x, lengths, state, None, teacher_forcing, seed, **given)
     if _at_least("sequence", sequence, 0) >= max(batch.size, 1):
         raise InputError(f"sequence must be one of the {batch.size} that are given, got {sequence}")
-    pass_ = WatchedPass(net, exact, batch)
-    value = _through(net, exact, batch, pass_, target, loss, dy)
-    chosen = _chosen(at, int(batch.lengths[sequence]) if batch.size else 0)
-    found = Diagnosis(value, {}, chosen, {}, {}, {}, {}, threshold)
-    for prefix, record in pass_.records.items():
-        for s, rows in record.gradients.items():
-            found.gradient_norms[prefix + s] = _over_time(rows, record, batch.time)
-        for name, node in gates_of(record.layer.step).items():
-            found.saturation[prefix + name] = _saturation(record.gates[name], OPS[node.op].limits, threshold)
-        if batch.size:
-            carrier = Carrier(record, int(record.lengths[:sequence].sum()), int(record.lengths[sequence]), sequence)
-            jacobians = carrier.jacobians(chosen)
-            found.singular_values[prefix] = np.linalg.svd(jacobians, compute_uv=False)
-            moduli = np.abs(np.linalg.eigvals(jacobians)) if len(chosen) else np.zeros((0, carrier.size))
-            found.eigenvalue_moduli[prefix] = np.sort(moduli, -1)[:, ::-1]
-            found.lyapunov_exponents[prefix] = carrier.exponents(many)
+    lead = None if dy is None else _rows_of(dy, net, batch)
+    most = _at_most(net, batch, sequence)
+    _chosen(at, most, most)  # refused here, if it cannot be
+    value, records = _through(net, exact, batch, seed, bound, wanted, lead)
+    found = Diagnosis(value, {}, {}, {}, {}, {}, {}, threshold)
+    for prefix, record in records.items():
+        _add_flow(found, prefix, record)
+        if batch.size and record.before:
+            _add_spectra(found, prefix, Carrier(record, sequence), at, most, many)
     return found
 
 
-def _through(net, params: Params, batch, pass_: WatchedPass, target, loss, dy) -> float:
-    """Forward and back, every loop watched; the value of L (NaN where `dy` is given)."""
-    one = not net.per_step
-    bound = None if loss is None else as_loss(loss)
-    wanted = None if bound is None else target_rows(bound, target, net, batch)
-    given = None if dy is None else _rows_of(dy, net, batch, one)
-    out = None if one else (np.empty((pass_.total, net.features)), 0, pass_.ragged())
-    end, node = pass_.run(net.block, "", batch.arrays, Rows(batch.base, 1), net.sizes, out, one)
+def _at_most(net, batch: Batch, sequence: int) -> int:
+    """Steps of a sequence in the longest of the loops that it goes through."""
+    return max((int(b.inside[sequence].sum()) for b in (batch, batch.out)), default=0) if batch.size else 0
+
+
+def _add_flow(found: Diagnosis, prefix: str, record: Record) -> None:
+    """What a loop's gradients and gates are."""
+    for s, rows in record.gradients.items():
+        found.gradient_norms[prefix + s] = _over_time(rows, record.course)
+    for name, node in gates_of(record.layer.step).items():
+        found.saturation[prefix + name] = _saturation(record.gates[name], OPS[node.op].limits, found.threshold)
+
+
+def _add_spectra(found: Diagnosis, prefix: str, carrier: Carrier, at, most: int, many: int) -> None:
+    """What a loop does to a small change of its state."""
+    chosen = found.steps[prefix] = _chosen(at, carrier.count, most)
+    jacobians = carrier.jacobians(chosen)
+    found.singular_values[prefix] = np.linalg.svd(jacobians, compute_uv=False)
+    moduli = np.abs(np.linalg.eigvals(jacobians)) if len(chosen) else np.zeros((0, carrier.size))
+    found.eigenvalue_moduli[prefix] = np.sort(moduli, -1)[:, ::-1]
+    found.lyapunov_exponents[prefix] = carrier.exponents(many)
+
+
+def _through(net, params: Params, batch: Batch, seed, bound, wanted, dy) -> tuple[float, dict[str, Record]]:
+    """Forward and back, every loop watched: the value of L (NaN where `dy` is given), what the loops did."""
+    loops = Loops(net)
+    o, _, tape = forward_rows(loops, params, loops.batch(batch), seed, WatchedPass)
     try:
-        h = end if out is None else out[0]
-        o = h if net.outputs is None else affine(h, params["readout.V"], params["readout.c"])
-        value, do = _seed(bound, o, wanted, given, batch, one, reads_backward(net.block))
-        grads = Params.zeros(params.shapes, "float64")
-        back = do
-        if net.outputs is not None:
-            back = affine_backward(do, h, params["readout.V"], grads["readout.V"], grads["readout.c"])
-        pass_.back(node, None if one else (back, 0, pass_.ragged()), back if one else None, (), grads, {})
+        value, do = _seed(bound, o, wanted, dy, net, batch)
+        backward_rows(loops, params, tape, do)
     finally:
-        for loop in loops_of(node):
-            loop.release()
-    return value
+        tape.release()
+    return value, tape.pass_.records
 
 
-def _seed(bound, o: np.ndarray, target, dy, batch, one: bool, everywhere: bool) -> tuple[float, np.ndarray]:
+def _seed(bound, o: np.ndarray, target, dy, net, batch: Batch) -> tuple[float, np.ndarray]:
     """The value of L and its gradient with respect to the output rows."""
     if bound is not None:
         each, gradient, _ = second_derivative(bound, o, np.zeros_like(o), target)
@@ -142,29 +145,27 @@ def _seed(bound, o: np.ndarray, target, dy, batch, one: bool, everywhere: bool) 
     if dy is not None:
         return float("nan"), dy
     do = o.copy()
-    if not one and not everywhere:
-        last = np.zeros(len(o), bool)
-        last[(np.cumsum(batch.lengths) - 1)[batch.lengths > 0]] = True
+    if net.per_step and not reads_backward(net.block):
+        last, counts = np.zeros(len(o), bool), batch.out.inside.sum(1)
+        last[(np.cumsum(counts) - 1)[counts > 0]] = True
         do[~last] = 0
     return float((do * do).sum() / 2), do
 
 
-def _rows_of(dy, net, batch, one: bool) -> np.ndarray:
+def _rows_of(dy, net, batch: Batch) -> np.ndarray:
     width = net.outputs or net.features
-    want = (batch.size, width) if one else (batch.size, batch.time, width)
+    want = (batch.size, batch.out.time, width) if net.per_step else (batch.size, width)
     array = as_array(dy, "dy")
     if array.shape != want or array.dtype.kind not in "fiub":
         raise InputError(f"dy must be numbers in the shape of y, {want}, got {array.dtype} in {array.shape}")
     array = array.astype("float64")
-    return array if one else array[np.arange(batch.time) < batch.lengths[:, None]]
+    return array[batch.out.inside] if net.per_step else array
 
 
-def _over_time(rows: np.ndarray, record: Record, time: int) -> np.ndarray:
-    """Norms of rows as (batch, time) in the order of the loop, NaN past the lengths."""
-    norms = np.full((len(record.lengths), time), np.nan)
-    at = np.cumsum(record.lengths) - record.lengths
-    for b, (first, n) in enumerate(zip(at, record.lengths)):
-        norms[b, :n] = np.linalg.norm(rows[first : first + n], axis=1)
+def _over_time(rows: np.ndarray, course: Course) -> np.ndarray:
+    """Norms of rows as (batch, time) in the order of the loop, NaN where no step counts."""
+    norms = np.full((len(course.counts), course.time), np.nan)
+    norms.reshape(-1)[course.at] = np.linalg.norm(rows, axis=1)
     return norms
 
 
@@ -173,14 +174,15 @@ def _saturation(values: np.ndarray, limits: tuple[float, ...], threshold: float)
     return {limit: float((np.abs(values - limit) < threshold).mean()) if values.size else np.nan for limit in limits}
 
 
-def _chosen(at, count: int) -> np.ndarray:
+def _chosen(at, count: int, most: int) -> np.ndarray:
+    """Of the steps `at`, which some loop has, those of a loop with `count`."""
     if not isinstance(at, (list, tuple, np.ndarray, range)):
         many = min(_at_least("at", at, 0), count)
         return np.unique(np.linspace(0, count - 1, many).round().astype(np.int64)) if many else np.zeros(0, np.int64)
     chosen = as_array(at, "at")
-    if chosen.ndim != 1 or chosen.size and (chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= count):
-        raise InputError(f"at must be integers from 0 to {count - 1}, the steps of the sequence, got {at!r}")
-    return chosen.astype(np.int64)
+    if chosen.ndim != 1 or chosen.size and (chosen.dtype.kind not in "iu" or chosen.min() < 0 or chosen.max() >= most):
+        raise InputError(f"at must be integers from 0 to {most - 1}, the steps of the sequence, got {at!r}")
+    return chosen[chosen < count].astype(np.int64)
 
 
 def _at_least(what: str, value, least: int) -> int:

@@ -71,11 +71,11 @@ def _spectra(ax, found) -> None:
 
 
 def _label(found, loop: str) -> str:
-    name, exponents = loop.rstrip("."), found.lyapunov_exponents[loop]
+    name, exponents = found.loop_name(loop), found.lyapunov_exponents[loop]
     if not len(exponents):
-        return name or "the loop"
+        return name
     growth = f"× {np.exp(exponents[0]):.3g} a step (Lyapunov exponent {exponents[0]:.3g})"
-    return f"{name}: {growth}" if name else growth
+    return growth if name == "the loop" else f"{name}: {growth}"
 
 
 def _gates(ax, found) -> None:

@@ -22,9 +22,10 @@ class Diagnosis:
         L; NaN where its gradient was given.
     gradient_norms : dict of str to ndarray, (batch, time)
         For each state (``"h"``, ``"0.c"``): the Euclidean norm of dL/dh_t after each step, in the order in which the
-        loop runs (one that reads backward begins at a sequence's end); NaN past the lengths.
-    steps : ndarray, (k,) int
-        Steps, in that order, of which the spectra are.
+        loop runs (one that reads backward begins at a sequence's end); NaN past the lengths and at masked steps. Of
+        a decoder, time is that of what it writes.
+    steps : dict of str to ndarray, (k,) int
+        For each loop the steps, in that order, of which the spectra are.
     singular_values, eigenvalue_moduli : dict of str to ndarray, (k, n)
         For each loop, of the Jacobian of the whole state (all n numbers of it) after a step by that before; falling.
     lyapunov_exponents : dict of str to ndarray, (m,)
@@ -37,7 +38,7 @@ class Diagnosis:
 
     value: float
     gradient_norms: dict[str, np.ndarray]
-    steps: np.ndarray
+    steps: dict[str, np.ndarray]
     singular_values: dict[str, np.ndarray]
     eigenvalue_moduli: dict[str, np.ndarray]
     lyapunov_exponents: dict[str, np.ndarray]
@@ -49,9 +50,13 @@ class Diagnosis:
         norms = self.gradient_norms[state]
         moved = np.full_like(norms, np.nan)
         for row, to in zip(norms, moved):
-            count = len(row) - int(np.isnan(row).sum())
+            count = int(np.flatnonzero(~np.isnan(row)).max(initial=-1)) + 1
             to[len(row) - count :] = row[:count]
         return moved
+
+    def loop_name(self, loop: str) -> str:
+        """What a loop is called in words and pictures."""
+        return loop.rstrip(".") or ("the loop" if len(self.singular_values) == 1 else "the decoder")
 
     def over_time(self, state: str) -> np.ndarray:
         """Geometric mean over sequences of the norms of `state`, (time,); NaN where none is above 0.
@@ -110,40 +115,42 @@ class Diagnosis:
         return figure
 
     def __str__(self) -> str:
-        return "\n".join([*self._of_states(), *self._of_loops(), *self._of_gates()])
+        names = [*self.gradient_norms, *map(self.loop_name, self.singular_values), *self.saturation]
+        width = max(12, *map(len, names))
+        return "\n".join([*self._of_states(width), *self._of_loops(width), *self._of_gates(width)])
 
     __repr__ = __str__
 
-    def _of_states(self) -> list[str]:
+    def _of_states(self, width: int) -> list[str]:
         lines = ["gradient of L with respect to each state, on its way back from a loop's last step to its first:"]
         for state in self.gradient_norms:
             mean = self.over_time(state)
             ends = mean[np.isfinite(mean)]
             if not len(ends):
-                lines.append(f"  {state:<12} is zero at every step")
+                lines.append(f"  {state:<{width}} is zero at every step")
                 continue
             lines.append(
-                f"  {state:<12} {self.verdict(state)}: {ends[-1]:.2g} at the last step, {ends[0]:.2g} at the first, "
+                f"  {state:<{width}} {self.verdict(state)}: {ends[-1]:.2g} at the last step, {ends[0]:.2g} at the first, "
                 f"a factor of {self.decay(state):.3f} a step"
             )
         return lines
 
-    def _of_loops(self) -> list[str]:
+    def _of_loops(self, width: int) -> list[str]:
         lines = ["a small change of the whole state, carried on by one step:"]
         for loop, values in self.singular_values.items():
-            name, moduli = loop.rstrip(".") or "the loop", self.eigenvalue_moduli[loop]
+            name, moduli = self.loop_name(loop), self.eigenvalue_moduli[loop]
             exponents = ", ".join(f"{e:.3g}" for e in self.lyapunov_exponents[loop])
             if values.size:
                 lines.append(
-                    f"  {name:<12} grows at most {values.max():.3g}-fold, singular values from {values.min():.2g}; "
+                    f"  {name:<{width}} grows at most {values.max():.3g}-fold, singular values from {values.min():.2g}; "
                     f"largest eigenvalue {moduli.max():.3g} in modulus"
                 )
             if exponents:
-                lines.append(f"  {'':<12} largest Lyapunov exponents per step: {exponents}")
+                lines.append(f"  {'':<{width}} largest Lyapunov exponents per step: {exponents}")
         return lines if len(lines) > 1 else []
 
-    def _of_gates(self) -> list[str]:
+    def _of_gates(self, width: int) -> list[str]:
         lines = [f"saturation: share of a gate's outputs within {self.threshold:g} of a limit:"]
         for name, limits in self.saturation.items():
-            lines.append(f"  {name:<12} " + ", ".join(f"{v:.1%} near {limit:g}" for limit, v in limits.items()))
+            lines.append(f"  {name:<{width}} " + ", ".join(f"{v:.1%} near {limit:g}" for limit, v in limits.items()))
         return lines if len(lines) > 1 else []

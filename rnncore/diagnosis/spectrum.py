@@ -6,9 +6,9 @@ import numpy as np
 
 from ..cpu.run import loop_forward, prepare
 from ..dual import DualLayer
-from ..layout import Rows, layout_of
+from ..layout import Rows, Sources, layout_of
 from ..plan.tangent import dotted, tangent_of
-from .watched import Record
+from .record import Record
 
 __all__ = ["Carrier"]
 
@@ -21,23 +21,21 @@ class Carrier:
     Parameters
     ----------
     record : Record
-    first, count : int
-        Where the sequence begins in the record's arrays, and its steps.
     sequence : int
         Its place in the batch.
     """
 
-    def __init__(self, record: Record, first: int, count: int, sequence: int):
-        self.record, self.count = record, count
+    def __init__(self, record: Record, sequence: int):
+        self.record, self.sequence = record, sequence
+        counts = record.course.counts
+        self.count, first = int(counts[sequence]), int(counts[:sequence].sum())
         self.layer = DualLayer(tangent_of(record.layer.step, frozenset(), params=False))
-        self.dtype = next(iter(record.start.values())).dtype
+        self.dtype = next(iter(record.before.values())).dtype
         self.prepared = prepare(self.layer, "infer", record.params, record.sizes, str(self.dtype))
-        steps = slice(first, first + count)
+        steps = slice(first, first + self.count)
         self.inputs = {n: a[steps] for n, a in record.inputs.items()}
-        self.before = {
-            s: np.concatenate([record.start[s][sequence : sequence + 1], a[steps]])[:count]
-            for s, a in record.states.items()
-        }
+        self.before = {s: a[steps] for s, a in record.before.items()}
+        self.fresh = np.flatnonzero(record.course.fresh[steps])
         self.ends = np.cumsum([a.shape[1] for a in self.before.values()])
 
     @property
@@ -55,9 +53,17 @@ class Carrier:
         xs = {n: np.ascontiguousarray(a[taken]) for n, a in self.inputs.items()}
         tokens = any(a.dtype.kind in "iu" for a in xs.values())
         final, _ = loop_forward(
-            self.layer, self.record.sizes, self.prepared, layout, xs, rows, state, None, False, tokens
+            self.layer, self.record.sizes, self.prepared, layout, xs, rows, state, None, False, tokens,
+            self._sources(len(steps)),
         )  # fmt: skip
         return np.concatenate([final[dotted(s)] for s in self.before], 1)
+
+    def _sources(self, many: int) -> Sources | None:
+        """What the sequence sees whole, as often."""
+        seen = self.record.sources
+        if seen is None:
+            return None
+        return Sources(seen.arrays, *(np.repeat(a[self.sequence], many) for a in (seen.base, seen.counts)))
 
     def jacobians(self, steps: np.ndarray) -> np.ndarray:
         """(steps, size, size): row i, column j is the derivative of the new state's number i by the old one's j."""
@@ -69,13 +75,15 @@ class Carrier:
         """The `many` largest Lyapunov exponents per step, falling: mean logarithms of what Q R leaves in R.
 
         Benettin, Galgani, Giorgilli and Strelcyn, Meccanica 15, 1980: directions are carried along the trajectory
-        and made orthonormal again every few steps.
+        and made orthonormal again every few steps. Where an episode starts they go on with its first step.
         """
         many = min(many, self.size)
         q = np.linalg.qr(np.random.default_rng(0).standard_normal((self.size, many)))[0]
         total = np.zeros(many)
-        for k in range(0, self.count, _STRETCH):
-            q, r = np.linalg.qr(self.carried(np.full(many, k), q.T, min(_STRETCH, self.count - k)).T)
-            with np.errstate(divide="ignore"):  # what is gone for good has the exponent -inf
-                total += np.log(np.abs(np.diag(r)))
+        ends = np.append(self.fresh, self.count)
+        for start, end in zip(ends[:-1], ends[1:]):
+            for k in range(start, end, _STRETCH):
+                q, r = np.linalg.qr(self.carried(np.full(many, k), q.T, min(_STRETCH, end - k)).T)
+                with np.errstate(divide="ignore"):  # what is gone for good has the exponent -inf
+                    total += np.log(np.abs(np.diag(r)))
         return np.sort(total / self.count)[::-1] if self.count else np.full(many, np.nan)

@@ -7,20 +7,22 @@ respect to that state, at every step at once, from the compiled loop.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from ..lang.cell import Layer
+from ..inputs import Batch
+from ..lang.cell import Layer, Stepped
+from ..lang.dims import POSITION
 from ..lang.graph import Graph, Node, pinned_origin, topological
 from ..lang.ops import OPS, apply
 from ..lang.trace import Step
 from ..layout import Rows
 from ..passes import Pass
+from .record import Course, Record
 
-__all__ = ["Loops", "Record", "WatchedPass", "gates_of"]
+__all__ = ["Loops", "WatchedPass", "gates_of"]
 
 PUSH = "__push"
 
@@ -31,11 +33,16 @@ def gates_of(step: Step) -> dict[str, Node]:
     order = topological(step.roots.values())
     states = {node.id: s for s, node in step.next_states.items()}
     for node in order:
-        if node.op in OPS and OPS[node.op].limits and node.level == "step" and len(node.shape) < 2:
+        if node.op in OPS and OPS[node.op].limits and node.level == "step" and _of_units(node):
             name = _name(node, states)
             same = sum(known.split(" #")[0] == name for known in found)
             found[f"{name} #{same + 1}" if same else name] = node
     return found
+
+
+def _of_units(node: Node) -> bool:
+    """Whether a value is one of a step, not one for every position of what it sees whole."""
+    return len(node.shape) < 2 and POSITION not in node.shape
 
 
 def _name(node: Node, states: Mapping[int, str]) -> str:
@@ -54,14 +61,27 @@ def _name(node: Node, states: Mapping[int, str]) -> str:
 class Watched:
     """A layer whose step is watched: ``states`` and ``gates`` give the names of its further outputs."""
 
+    layer: Stepped
     step: Step
     states: Mapping[str, str]
     gates: Mapping[str, str]
 
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    @property
+    def members(self) -> tuple[tuple[str, Layer], ...]:
+        return self.layer.members
+
+
+def watched(layer: Stepped) -> Watched:
+    """A layer with a push on every new state, its states and gates as further outputs."""
+    return Watched(layer, *_watched(layer.step))
+
 
 @lru_cache(maxsize=64)
-def watched(step: Step) -> Watched:
-    """The step with a push on every new state, its states and gates as further outputs."""
+def _watched(step: Step) -> tuple[Step, dict[str, str], dict[str, str]]:
     graph, made = Graph(), dict[int, Node]()
     pushes = {s: s + PUSH for s in step.states}
     pushed: dict[int, str] = {}
@@ -86,74 +106,65 @@ def watched(step: Step) -> Watched:
     dims = {**step.dims, **{push: step.dims[s] for s, push in pushes.items()}}
     shown = (*step.extras, *states.values(), *gates.values())
     inputs = (*step.inputs, *pushes.values())
-    return Watched(replace(step, graph=graph, roots=roots, dims=dims, inputs=inputs, extras=shown), states, gates)
-
-
-@dataclass(eq=False)
-class Record:
-    """What one loop did: arrays in the order of its own steps, sequence by sequence, without padding.
-
-    ``start`` and ``states`` are before the first and after each step.
-    """
-
-    layer: Layer
-    sizes: Mapping[Any, int]
-    params: Mapping[str, np.ndarray]
-    lengths: np.ndarray
-    start: dict[str, np.ndarray]
-    inputs: dict[str, np.ndarray]
-    states: dict[str, np.ndarray]
-    gates: dict[str, np.ndarray]
-    gradients: dict[str, np.ndarray] = field(default_factory=dict)
+    return replace(step, graph=graph, roots=roots, dims=dims, inputs=inputs, extras=shown), states, gates
 
 
 class Loops:
     """What a pass needs of a network, its steps watched."""
 
     def __init__(self, net):
-        self.net, self.inputs, self.sizes, self.block = net, net.inputs, net.sizes, net.block
-        self.loops = {prefix: (watched(layer.step), sizes) for prefix, (layer, sizes) in net.loops.items()}
+        self.net, self.inputs, self.fed, self.feed, self.shapes = net, net.inputs, net.fed, net.feed, net.shapes
+        self.block, self.outputs, self.features, self.per_step = net.block, net.outputs, net.features, net.per_step
+        self.loops = {prefix: (watched(layer), sizes) for prefix, (layer, sizes) in net.loops.items()}
+
+    def batch(self, batch: Batch) -> Batch:
+        """The batch as watched loops read it."""
+        lesson = batch.lesson
+        return replace(batch, lesson=None if lesson is None else replace(lesson, layer=watched(lesson.layer)))
 
 
 class WatchedPass(Pass):
     """A training pass that records what every loop does, forward and back; `records` by path prefix."""
 
-    def __init__(self, net, params, batch):
-        super().__init__(Loops(net), params, batch, True, None)
+    def __init__(self, net: Loops, params, batch, training, seed, packed=None):
+        super().__init__(net, params, batch, training, seed, packed)
         self.records: dict[str, Record] = {}
 
     def _loop(self, block, prefix, xs, rows, sizes, out, last):
-        net: Any = self.net
-        watch, numbers = net.loops[prefix]
+        lesson = self.batch.lesson
+        taught = lesson is not None and lesson.prefix == prefix
+        watch, numbers = (lesson.layer, lesson.sizes) if taught else self.net.loops[prefix]
         step = watch.step
         if step.separate_output and last and out is None:
             out = (np.empty((self.total, numbers[step.output.shape[0]]), self.dtype), 0, self.ragged())
         where = rows if out is None else out[2]
-        seen = {f: np.zeros((_extent(where, self.lengths), _width(step, f, numbers)), self.dtype) for f in step.extras}
-        self.extras, before = seen, self.extras
+        shown = (*watch.states.values(), *watch.gates.values())
+        seen = {f: np.zeros((_extent(where, self.lengths), _width(step, f, numbers)), self.dtype) for f in shown}
+        self.extras, before = {**self.extras, **seen}, self.extras
         pushes = {}
         for name in watch.states:
             size = numbers[step.dims[name]]
             pushes[name + PUSH] = np.broadcast_to(np.zeros(size, self.dtype), (_extent(rows, self.lengths), size))
         end, kept = super()._loop(block, prefix, {**xs, **pushes}, rows, sizes, out, last)
         self.extras = before
-        layer = net.net.loops[prefix][0]
+        course = Course(self.lengths, self.time, self.batch.cut, rows.step < 0)
         order, at = rows.index(self.lengths), where.index(self.lengths)
-        start = self.start(prefix, step.states)
-        zeros = {s: np.zeros((len(self.lengths), numbers[step.dims[s]]), self.dtype) for s in step.states}
+        start = {s: np.zeros((len(self.lengths), numbers[step.dims[s]]), self.dtype) for s in step.states}
+        start |= self.start(prefix, step.states)
         self.records[prefix] = Record(
-            layer, numbers, {p.name: self.params[prefix + p.name] for p in step.params}, self.lengths,
-            {**zeros, **start}, {n: xs[n][order] for n in layer.step.inputs},
-            {s: seen[f][at] for s, f in watch.states.items()}, {g: seen[f][at] for g, f in watch.gates.items()},
+            watch.layer, numbers, {p.name: self.params[prefix + p.name] for p in step.params}, course,
+            {n: course.ordered(xs[n][order]) for n in watch.layer.step.inputs},
+            {s: course.before(seen[f][at], start[s]) for s, f in watch.states.items()},
+            {g: seen[f][at] for g, f in watch.gates.items()}, self.sources if step.sources else None,
         )  # fmt: skip
         return end, kept
 
     def _loop_back(self, kept, dy, dlast, want, grads, dfinal):
         tape, record = kept.inner[0], self.records[kept.extra["prefix"]]
-        pushes = tuple(s + PUSH for s in record.states)
+        pushes = tuple(s + PUSH for s in record.before)
         dxs = super()._loop_back(kept, dy, dlast, (*want, *pushes), grads, dfinal)
         order = tape.rows.index(self.lengths)
-        record.gradients = {s: dxs.pop(s + PUSH)[order] for s in record.states}
+        record.gradients = {s: record.course.ordered(dxs.pop(s + PUSH)[order]) for s in record.before}
         return dxs
 
 

@@ -85,7 +85,8 @@ def _with_directions(step: Step, moved: frozenset[str], params: bool) -> Step:
         states=(*step.states, *map(dotted, step.states)), inputs=(*step.inputs, *map(dotted, inputs)),
         sources=(*step.sources, *map(dotted, sources)),
         dims={**step.dims, **{twin: step.dims[n] for twin, n in twins.items()}},
-        extras=(*step.extras, dotted("y")), seeded=(*step.seeded, dotted("y")), of_state=step.output_state,
+        extras=(*step.extras, dotted("y")), seeded=(*step.seeded, dotted("y")),
+        of_state=None if step.separate_output else step.output_state,
     )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def test_the_jacobian_of_a_step_is_the_complex_step(name):
     found = rn.diagnose(net, e.params, e.x, at=[0, 3, 5], sequence=0, exponents=0, **e.given)
     xs = e.x if isinstance(e.x, dict) else {"x": e.x}
     widths = [e.state[s].shape[1] for s in e.state]
-    for row, t in enumerate(found.steps):
+    for row, t in enumerate(found.steps[""]):
         before = e.state
         if t:
             head = {k: v[:, :t] for k, v in xs.items()}
@@ -264,16 +264,6 @@ def test_a_system_without_input():
     found = rn.diagnose(net, net.init(), at=[0, 499], state={"h": np.ones((1, 3))}, steps=500)
     np.testing.assert_allclose(found.lyapunov_exponents[""], np.log([1.1, 0.9, 0.5]), atol=0.01)
     assert found.gradient_norms["h"].shape == (1, 500) and found.verdict("h") == "explodes"
-
-
-def test_networks_without_a_diagnosis_are_refused_in_words():
-    @cell
-    def alone(w, h):
-        return tanh(w.h(h))
-
-    net = rn.Network(alone(3), inputs=2, mode="one-to-many", feed="state")
-    with pytest.raises(InputError, match="there is no diagnosis of a network with feed='state'"):
-        rn.diagnose(net, net.init(), np.zeros((2, 2)), steps=3)
 
 
 @pytest.mark.parametrize("feed", ["every", "first"])
