@@ -249,7 +249,7 @@ def test_one_to_many_does_not_stream():
         net.stream(net.init())
 
 
-@pytest.mark.parametrize("name", ["learned, readout", "stacked", "every", "first", "tokens, first"])
+@pytest.mark.parametrize("name", [*ALONE, *VECTORS])
 def test_directions_where_a_call_says_the_steps(name):
     net = {**ALONE, **VECTORS}[name]
     params, x = example(net)
@@ -257,11 +257,13 @@ def test_directions_where_a_call_says_the_steps(name):
     given = {"steps": 4, "lengths": [4, 1, 3]}
     moves = params.with_flat(rng.standard_normal(params.flat.size))
     dx = rng.standard_normal((3, 3)) if net.inputs == 3 else None
-    y, y_dot, *_ = net.jvp(params, x, dparams=moves, dx=dx, **given)
+    y, y_dot, final, final_dot = net.jvp(params, x, dparams=moves, dx=dx, **given)
     moved = {path: value + 1e-30j * moves[path] for path, value in params.items()}
-    want, _ = reference.run(net, moved, x if dx is None else x + 1e-30j * dx, **given)
+    want, want_final = reference.run(net, moved, x if dx is None else x + 1e-30j * dx, **given)
     close("value", y, want.real, 1e-12)
     close("direction", y_dot, want.imag / 1e-30, 1e-9)
+    for path in final:
+        close(f"direction of {path}", final_dot[path], want_final[path].imag / 1e-30, 1e-9)
     target = np.zeros(y.shape)
     value, grads, product = net.hvp(params, x, target, moves, loss=stress.squared, **given)
     ahead, behind = (
@@ -271,8 +273,28 @@ def test_directions_where_a_call_says_the_steps(name):
     close("Hessian", product.flat, (ahead.flat - behind.flat) / 2e-6, 1e-6)
 
 
-def test_directions_do_not_go_through_a_bridge():
+def test_what_a_vector_makes_has_no_direction_of_its_own():
     net = VECTORS["state"]
     params, x = example(net)
-    with pytest.raises(InputError, match="feed='state'"):
-        net.jvp(params, x, steps=3)
+    with pytest.raises(InputError, match="the initial state '0.h' is made of what the network reads"):
+        net.jvp(params, x, steps=3, dstate={"0.h": np.ones((3, 4))})
+    start, move = ({"0.h": rng.standard_normal((3, 4))} for _ in range(2))
+    _, y_dot, _, _ = net.jvp(params, x, steps=3, state=start, dstate=move)
+    want, _ = reference.run(net, dict(params), x, steps=3, state={"0.h": start["0.h"] + 1e-30j * move["0.h"]})
+    close("given instead", y_dot, want.imag / 1e-30, 1e-12)
+
+
+@pytest.mark.parametrize("name", ["state", "tokens, state"])
+def test_a_diagnosis_where_a_vector_makes_the_state(name):
+    net = VECTORS[name]
+    params, x = example(net)
+    y, _, tape = net.forward(params, x, steps=6, lengths=[6, 0, 4])
+    dy = rng.standard_normal(y.shape)
+    found = rn.diagnose(net, params, x, dy=dy, steps=6, lengths=[6, 0, 4], at=[0])
+    dstart = net.backward(params, tape, dy)[1]
+    assert set(found.gradient_norms) == set(dstart)
+    for loop, values in found.singular_values.items():
+        names = [path for path in dstart if path.startswith(loop)]
+        ahead = np.linalg.norm([found.gradient_norms[path][0, 0] for path in names])
+        before = np.linalg.norm([np.linalg.norm(dstart[path][0]) for path in names])
+        assert before <= values[0, 0] * ahead * (1 + 1e-9) and np.isfinite(found.lyapunov_exponents[loop]).all()

@@ -130,8 +130,8 @@ class Diagnosis:
                 lines.append(f"  {state:<{width}} is zero at every step")
                 continue
             lines.append(
-                f"  {state:<{width}} {self.verdict(state)}: {ends[-1]:.2g} at the last step, {ends[0]:.2g} at the first, "
-                f"a factor of {self.decay(state):.3f} a step"
+                f"  {state:<{width}} {self.verdict(state)}: {ends[-1]:.2g} at the last step, "
+                f"{ends[0]:.2g} at the first, a factor of {self.decay(state):.3f} a step"
             )
         return lines
 
@@ -142,8 +142,8 @@ class Diagnosis:
             exponents = ", ".join(f"{e:.3g}" for e in self.lyapunov_exponents[loop])
             if values.size:
                 lines.append(
-                    f"  {name:<{width}} grows at most {values.max():.3g}-fold, singular values from {values.min():.2g}; "
-                    f"largest eigenvalue {moduli.max():.3g} in modulus"
+                    f"  {name:<{width}} grows at most {values.max():.3g}-fold, "
+                    f"singular values from {values.min():.2g}; largest eigenvalue {moduli.max():.3g} in modulus"
                 )
             if exponents:
                 lines.append(f"  {'':<{width}} largest Lyapunov exponents per step: {exponents}")
