@@ -5,11 +5,11 @@ from __future__ import annotations
 from numba.core import types
 from numba.extending import intrinsic
 
-from . import vecmath
-from .vecmath import Lane
+from .. import vecmath
+from ..vecmath import Lane
 from .vectors import Vector, bits_of, joint, spread
 
-__all__ = ["OPS", "larger"]
+__all__ = ["OPS"]
 
 
 def _unary(build):
@@ -87,29 +87,6 @@ def where(typingctx, c, a, b):
     return result(c, a, b), codegen
 
 
-def larger(a, b):
-    """The larger of two lanes; NaN where the first is NaN."""
-    first = builder_or(a, a.compare(">=", b), a.compare("!=", a))
-    return a.select(first, b)
-
-
-def _smaller(a, b):
-    first = builder_or(a, a.compare("<=", b), a.compare("!=", a))
-    return a.select(first, b)
-
-
-def builder_or(lane, p, q):
-    return lane.b.or_(p, q)
-
-
-def _relu(a):
-    return a.select(builder_or(a, a.compare(">", 0.0), a.compare("!=", a)), 0.0)
-
-
-def _call_lane(name):
-    return lambda a: Lane(a.b, a.intrinsic(name, a.v))
-
-
 OPS = {
     "add": _binary(lambda a, b: a + b),
     "sub": _binary(lambda a, b: a - b),
@@ -118,16 +95,16 @@ OPS = {
     "neg": _unary(lambda a: -a),
     "exp": _unary(vecmath.exp),
     "log": _unary(vecmath.log),
-    "sqrt": _unary(_call_lane("llvm.sqrt")),
-    "sin": _unary(_call_lane("llvm.sin")),
-    "cos": _unary(_call_lane("llvm.cos")),
+    "sqrt": _unary(vecmath.sqrt),
+    "sin": _unary(vecmath.sin),
+    "cos": _unary(vecmath.cos),
     "tanh": _unary(vecmath.tanh),
     "sigmoid": _unary(vecmath.sigmoid),
     "softplus": _unary(vecmath.softplus),
-    "relu": _unary(_relu),
+    "relu": _unary(vecmath.relu),
     "abs": _unary(lambda a: a.abs()),
-    "maximum": _binary(larger),
-    "minimum": _binary(_smaller),
+    "maximum": _binary(vecmath.larger),
+    "minimum": _binary(vecmath.smaller),
     "where": where,
     "lt": _comparison("<"),
     "le": _comparison("<="),

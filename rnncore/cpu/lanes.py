@@ -13,8 +13,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .laneops import larger
-from .vecmath import Lane
+from ..vecmath import Lane, larger
 from .vectors import FLOATS, Vector
 from .vectors import spread as spread_value
 

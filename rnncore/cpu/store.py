@@ -32,7 +32,7 @@ if hasattr(os, "register_at_fork"):  # a fork waits for what is being compiled: 
 _loaded: dict[str, SimpleNamespace] = {}
 _SYMBOLS = "symbols.json"
 _SOURCES = (
-    "vectors.py", "laneops.py", "lanes.py", "vecmath.py", "tiles.py", "atomics.py", "lower.py", "expressions.py",
+    "vectors.py", "laneops.py", "lanes.py", "../vecmath.py", "tiles.py", "atomics.py", "lower.py", "expressions.py",
     "native.py",
 )  # fmt: skip
 _FLAGS = (

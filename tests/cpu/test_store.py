@@ -245,8 +245,9 @@ def test_the_hash_covers_every_source_that_kernels_import():
             continue
         found.add(name)
         for node in ast.walk(ast.parse((here / f"{name}.py").read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                waiting += [node.module] if node.module else [alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom) and node.level:
+                modules = [node.module] if node.module else [alias.name for alias in node.names]
+                waiting += ["../" * (node.level - 1) + module for module in modules]
     assert {f"{name}.py" for name in found} | {"native.py"} == set(store._SOURCES)
 
 

@@ -1,4 +1,4 @@
-"""exp, log, tanh, sigmoid, softplus as LLVM IR, for scalars and for vectors of lanes alike.
+"""exp, log, tanh, sigmoid, softplus as LLVM IR, for scalars and for vectors of lanes alike, on a CPU and on a GPU.
 
 pip's llvmlite carries no SVML, and a libm call in a loop stops the vectoriser; so these are ours.
 Bounds (tested over the whole range): exp, tanh, sigmoid within 4 ulp; NaN gives NaN; infinities
@@ -12,7 +12,9 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import cgutils
 
-__all__ = ["Lane", "exp", "log", "tanh", "sigmoid", "softplus", "FLAGS"]
+__all__ = [
+    "FLAGS", "Lane", "cos", "exp", "larger", "log", "relu", "sigmoid", "sin", "smaller", "softplus", "sqrt", "tanh",
+]  # fmt: skip
 
 # Never reassoc: it folds the range reduction away. Never nnan/ninf: they delete the checks.
 FLAGS = ("contract", "nsz")
@@ -52,7 +54,7 @@ class Lane:
         return o.v if isinstance(o, Lane) else self.const(o)
 
     def _new(self, value):
-        return Lane(self.b, value)
+        return type(self)(self.b, value)
 
     def __add__(self, o):
         return self._new(self.b.fadd(self.v, self._other(o), flags=FLAGS))
@@ -251,3 +253,33 @@ def softplus(x: Lane) -> Lane:
     tail = (log(u) * (e / safe)).select(d.compare(">", 0.0), e)
     result = x.select(x.compare(">", 0.0), 0.0) + tail
     return x.select(x.compare("!=", x), result)
+
+
+def sqrt(x: Lane) -> Lane:
+    """The square root, rounded once."""
+    return x._new(x.intrinsic("llvm.sqrt", x.v))
+
+
+def sin(x: Lane) -> Lane:
+    """The sine that the library of the processor offers."""
+    return x._new(x.intrinsic("llvm.sin", x.v))
+
+
+def cos(x: Lane) -> Lane:
+    """The cosine that the library of the processor offers."""
+    return x._new(x.intrinsic("llvm.cos", x.v))
+
+
+def larger(a: Lane, b: Lane) -> Lane:
+    """The larger of two; NaN where the first is NaN."""
+    return a.select(a.b.or_(a.compare(">=", b), a.compare("!=", a)), b)
+
+
+def smaller(a: Lane, b: Lane) -> Lane:
+    """The smaller of two; NaN where the first is NaN."""
+    return a.select(a.b.or_(a.compare("<=", b), a.compare("!=", a)), b)
+
+
+def relu(a: Lane) -> Lane:
+    """a where it is positive or NaN, else 0."""
+    return a.select(a.b.or_(a.compare(">", 0.0), a.compare("!=", a)), 0.0)
