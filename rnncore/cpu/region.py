@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ..lang.dims import POSITION
-from ..lang.graph import Node, topological
+from ..lang.graph import Node
 from ..lang.ops import SHAPED
-from ..plan.model import ONE, REDUCTIONS, ROWWISE, Plan, Store, apart, reduces_positions
+from ..plan.model import ONE, REDUCTIONS, ROWWISE, Store, apart, reduces_positions
+from ..plan.waves import Wave
 from .nest import emit_nests
 from .writer import ARITY, FUNCTION, Writer
 
@@ -14,38 +15,17 @@ __all__ = ["emit_region"]
 
 def emit_region(w: Writer, wave: int) -> None:
     """Write the pointwise work of a wave: a loop over rows, in it loops over units cut where a reduction ends."""
-    plan = w.plan
-    stores = [st for st in plan.stores if plan.ready[st.node.id][0] == wave]
-    nests = [n for n in plan.nests if plan.ready[n.id][0] == wave]
-    needed = _needed(plan, [st.node for st in stores] + nests, wave)
-    if not stores and not needed:
+    of = Wave(w.plan, wave)
+    if not of:
         return
     w.block("for i in range(rows):")
     w.put("b = load_int(pos + 8 * i)")
-    emitter = _Region(w, wave, needed, stores)
-    if any(POSITION in n.shape for n in needed):
+    emitter = _Region(w, wave, of.needed, of.stores)
+    if any(POSITION in n.shape for n in of.needed):
         emitter.positions()
-    last = max([plan.ready[n.id][1] for n in needed] + [plan.ready[st.node.id][1] for st in stores])
-    for phase in range(last + 1):
+    for phase in range(of.last + 1):
         emitter.phase(phase)
     w.end()
-
-
-def _needed(plan: Plan, roots: list[Node], wave: int) -> list[Node]:
-    """Nodes computed in this wave, arguments first: what the roots need and is not in memory."""
-    order = topological(roots)
-    wanted = {n.id for n in roots}
-    for n in reversed(order):
-        if n.id in wanted and not _loaded(plan, n, wave):
-            wanted |= {a.id for a in n.args[: 1 if n.op in SHAPED else None]}
-    return [n for n in order if n.id in wanted and n.args and n.level == "step" and not _loaded(plan, n, wave)]
-
-
-def _loaded(plan: Plan, n: Node, wave: int) -> bool:
-    """Whether a value lies in memory when a wave begins; what is there for every position and unit never does."""
-    if n.op == "leaf" or n.level == "call":
-        return True
-    return plan.ready.get(n.id, (wave, 0))[0] < wave and len(n.shape) < 2
 
 
 class _Region:
