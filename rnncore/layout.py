@@ -22,7 +22,7 @@ class Layout:
     sorted_lengths: np.ndarray
     identity: bool
     chunks: dict[int, tuple[np.ndarray, int]] = field(default_factory=dict)
-    frames: dict[tuple, Any] = field(default_factory=dict)  # of the calls with this layout
+    frames: dict[Any, Any] = field(default_factory=dict)  # of the calls with this layout
 
     @property
     def batch(self) -> int:

@@ -48,8 +48,9 @@ class Simulated:
         self, blocks: int, threads: int, shared_bytes: int, arrays: Sequence[Any], cooperative: bool, stream: Any = None
     ) -> None:
         """Run the kernel to its end, as `rnncore.cuda.target.Loaded.launch` says."""
-        dtypes = (self.entry.dtype, self.entry.dtype, "int64", "int32")
-        given = [_memory(array, dtype) for array, dtype in zip(arrays, dtypes, strict=True)]
+        *passed, chunk = arrays
+        dtypes = (*[self.entry.dtype] * 3, "int64", "int32")
+        given = [_memory(array, dtype) for array, dtype in zip(passed, dtypes, strict=True)] + [chunk]
         with _lock, np.errstate(all="ignore"):
             _Launch(self, blocks, threads, shared_bytes, given, cooperative).run()
 

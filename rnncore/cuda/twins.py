@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "Entry", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "functions", "int32", "int64",
-    "load", "now", "shared", "store", "sync", "thread", "threads",
+    "Entry", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function", "functions",
+    "int32", "int64", "load", "now", "shared", "store", "sync", "thread", "threads",
 ]  # fmt: skip
 
 
@@ -30,8 +30,13 @@ class Entry:
     dtype: str
 
 
+def function(helper: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks a function of a text that its kernel calls; it waits for nobody."""
+    return helper
+
+
 def entry(dtype: str) -> Callable[[Callable[..., Any]], Entry]:
-    """Marks the function of a text that is launched: of (tape, memory, numbers, counters)."""
+    """Marks the function of a text that is launched: of (tape, weights, memory, numbers, counters, chunk)."""
     return lambda function: Entry(function, dtype)
 
 

@@ -25,15 +25,20 @@ def _boundary(step: Step) -> Program | None:
     return Program(computed) if computed else None
 
 
-def call_values(step: Step, params: Mapping[str, np.ndarray], sizes: Mapping[Any, int], dtype: str):
-    """Values of the call-level nodes that the step reads and that are no parameters themselves, by node id."""
+def call_values(step: Step, params: Mapping[str, Any], sizes: Mapping[Any, int], dtype: str, put=None):
+    """Values of the call-level nodes that the step reads and that are no parameters themselves, by node id.
+
+    `put` brings host arrays to where the parameters are; None where that is the host.
+    """
     program = _boundary(step)
-    values: dict[int, np.ndarray] = {}
+    values: dict[int, Any] = {}
     if program is not None:
-        leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
+        leaves: dict[tuple[str, str], Any] = {("array", k): put(v) if put else v for k, v in step.arrays.items()}
         leaves |= {("param", p.name): params[p.name] for p in step.params}
         for key, value in program(leaves, sizes).items():
-            values[int(key)] = np.ascontiguousarray(value, dtype=dtype)
+            host = put is None or isinstance(value, (np.ndarray, np.generic))
+            made = np.ascontiguousarray(value, dtype=dtype) if host else value.astype(dtype)
+            values[int(key)] = put(made) if put and host else made
     return values
 
 
@@ -51,12 +56,12 @@ def direct_gradients(step: Step) -> frozenset[str]:
     return _reverse_program(step)[0]
 
 
-def parameter_gradients(step: Step, params, sizes, sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Gradients of raw parameters that reach the loop through a function of their own."""
+def parameter_gradients(step: Step, params, sizes, sums: Mapping[str, Any], put=None) -> dict[str, Any]:
+    """Gradients of raw parameters that reach the loop through a function of their own (`put`: see `call_values`)."""
     _, program = _reverse_program(step)
     if program is None:
         return {}
-    leaves: dict[tuple[str, str], Any] = {("array", k): v for k, v in step.arrays.items()}
+    leaves: dict[tuple[str, str], Any] = {("array", k): put(v) if put else v for k, v in step.arrays.items()}
     leaves |= {("param", p.name): params[p.name] for p in step.params}
     leaves |= {("grad", name): sums[name] for name in sums}
     return program(leaves, sizes)

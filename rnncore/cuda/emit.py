@@ -1,0 +1,101 @@
+"""From a plan to the text of one CUDA kernel: the whole loop over a chunk of time.
+
+The grid is slices of the batch times members: the blocks of a slice share out the units, each with its own columns of
+every product, and meet at a barrier wherever one reads what another wrote. A slice of one block needs none of these.
+"""
+
+from __future__ import annotations
+
+from ..lang.ops import OPS
+from ..plan.model import Plan
+from .drawing import DRAWING
+from .product import head_of_products, stage_weights
+from .region import Barriers, emit_wave
+from .writer import FUNCTION, Kernel, Tiling, Writer
+
+__all__ = ["emit"]
+
+
+def emit(plan: Plan, dtype: str, tiling: Tiling, pretty: bool = False) -> Kernel:
+    """Write the kernel of `plan` for `dtype`.
+
+    With `pretty` it carries the author's names and lines, for reading; without, its text depends
+    on the structure alone, so that cells of one structure share one compiled kernel.
+    """
+    w = Writer(plan, dtype, tiling, pretty)
+    _head(w)
+    head, w.lines = w.lines, []
+    _steps(w)
+    steps, w.lines = w.lines, []
+    stage_weights(w)
+    head_of_products(w)
+    w.kernel.text = _module(w, [*head, *w.lines, *steps])
+    return w.kernel
+
+
+def _head(w: Writer) -> None:
+    for name in ("members", "slices", "batch", "tile", "span", "room"):
+        w.size(name)
+    w.head += [
+        "slice_ = block() // s_members",
+        "member = block() % s_members",
+        "b0 = slice_ * s_batch // s_slices",
+        "b1 = (slice_ + 1) * s_batch // s_slices",
+    ]
+
+
+def _steps(w: Writer) -> None:
+    plan = w.plan
+    w.put(f"t0 = numbers[{w.pointer('starts')} + chunk]")
+    w.put(f"t1 = numbers[{w.pointer('starts')} + chunk + 1]")
+    w.put(f"r0 = numbers[{w.pointer('offsets')} + t0]")
+    w.put("target = 0")
+    w.block("for t in range(t1 - 1, t0 - 1, -1):" if plan.reverse else "for t in range(t0, t1):")
+    w.put(f"active = numbers[{w.pointer('counts')} + t]")
+    w.put("rows = min(active, b1) - b0")
+    w.block("if rows > 0:")
+    w.put(f"r_shift = numbers[{w.pointer('offsets')} + t]")
+    w.put("w_shift = r_shift - r0")
+    w.put("next_shift = s_batch + r_shift")
+    w.put("prev_shift = 0")
+    w.put("if t > 0:")
+    w.put(f"    prev_shift = s_batch + numbers[{w.pointer('offsets')} + t - 1]")
+    odd, even = ("(t + 1) % 2", "t % 2") if plan.reverse else ("t % 2", "(t + 1) % 2")
+    w.put(f"before_shift = {odd} * s_batch")
+    w.put(f"after_shift = {even} * s_batch")
+    barriers = Barriers(w)
+    for index, products in enumerate(plan.waves):
+        emit_wave(w, index, products, barriers)
+    w.end(2)
+
+
+def _table(w: Writer) -> list[str]:
+    """The head, its variables read from the table of numbers: pointers first, then sizes."""
+    lines = []
+    for line in w.head:
+        for names, prefix, first in ((w.kernel.pointers, "p_", 0), (w.kernel.sizes, "s_", len(w.kernel.pointers))):
+            variables = {prefix + "".join(c if c.isalnum() else "_" for c in n): k for k, n in enumerate(names)}
+            if line in variables:
+                line = f"{line} = numbers[{first + variables[line]}]"
+                break
+        lines.append(line)
+    return lines
+
+
+def _module(w: Writer, body: list[str]) -> str:
+    ops = sorted(FUNCTION.get(o, o) for o, row in OPS.items() if row.pointwise and o not in ("spread", "stop", "eye"))
+    head = [
+        "from rnncore.cuda.device import arrive_and_wait, block, entry, float32, float64, fma, function, functions",
+        "from rnncore.cuda.device import load, shared, store, sync, thread, threads",
+        "",
+        f'F = functions("{w.dtype}")',
+        *[f"{name} = F.{name}" for name in ops],
+        *(DRAWING.splitlines() if any(n.op == "draw" for n in w.plan.nests) else []),
+        "",
+        "",
+        f'@entry("{w.dtype}")',
+        "def kernel(tape, weights, memory, numbers, counters, chunk):",
+        f'    shm = shared({w.dtype})',
+        "    tid, width = thread(), threads()",
+    ]
+    return "\n".join([*head, *["    " + line for line in _table(w)], *body, "    return", ""])

@@ -1,0 +1,126 @@
+"""How a launch is laid out: slices of the batch, blocks that share out the units of one, threads, what stays near.
+
+The layout is the one that a small model of the time of a step finds the shortest; every figure of the model is named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .target import Properties
+from .writer import Tiling
+
+__all__ = ["Geometry", "Shape", "chosen", "step_seconds"]
+
+_THREADS = 256
+_REGISTER_ROWS, _REGISTER_COLUMNS = 4, 4  # of a product that one thread sums
+_CLOCK = 1.7e9  # Hz
+_FMA = 128  # multiply-adds of a multiprocessor in a cycle (float32; float64: half)
+_SHARED = 128  # bytes that it reads of its shared memory in a cycle
+_CACHE = 48  # and of the cache that all share
+_BARRIER = 1.1e-6  # s for blocks to meet: an atomic add and a read that sees it, through the shared cache
+_SYNC = 2.5e-8  # s for the threads of a block to meet
+_PHASE = 6e-7  # s of a wave that no size changes: latencies of loads, transcendentals, stores
+_LEAST = 2  # shares of the inner size have at least so many terms for each thread
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a plan and a batch the layout depends on: (inner size, columns, waiting) of each product, rows, sums."""
+
+    products: tuple[tuple[int, int], ...]
+    waves: tuple[tuple[int, ...], ...]  # the products of each wave
+    batch: int
+    units: int  # the most that a size symbol of products has
+    sums: int  # numbers each row that are summed over units
+    item: int  # bytes of a number
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A launch: see `rnncore.cuda.emit`; ``splits`` are the shares of each product's inner size."""
+
+    slices: int
+    members: int
+    threads: int
+    tile: int
+    span: int
+    room: int
+    splits: tuple[int, ...]
+    tiling: Tiling
+    shared_bytes: int
+
+    @property
+    def blocks(self) -> int:
+        return self.slices * self.members
+
+
+@lru_cache(maxsize=1024)
+def chosen(shape: Shape, device: Properties) -> Geometry:
+    """The layout with the shortest step."""
+    return min(_candidates(shape, device), key=lambda g: (step_seconds(shape, g), g.blocks))
+
+
+def _candidates(shape: Shape, device: Properties):
+    most = min(device.multiprocessors, max(shape.units, 1))
+    members = sorted({1, most, *(m for m in (2, 4, 8, 16, 32, 64) if m < most)})
+    for m in members:
+        fit = max(1, min(shape.batch, device.multiprocessors // m))
+        for slices in sorted({1, fit, max(1, fit // 2), max(1, fit // 4)}):
+            found = laid_out(shape, device, slices, m)
+            if found is not None:
+                yield found
+
+
+def laid_out(shape: Shape, device: Properties, slices: int, members: int) -> Geometry | None:
+    """The launch of so many slices and members; None where shared memory is too small for any tile."""
+    room = -(-shape.batch // slices)
+    threads = min(_THREADS, device.threads)
+    columns = [-(-n // members) + (members > 1) for _, n in shape.products]
+    weights = [k * c * shape.item for (k, _), c in zip(shape.products, columns)]
+    wide = _REGISTER_COLUMNS if max(columns, default=1) >= 4 * _REGISTER_COLUMNS else 1
+    fixed = (shape.sums * room + threads) * shape.item
+    tile = room
+    while tile:
+        high = _REGISTER_ROWS if tile >= _REGISTER_ROWS else 1
+        splits = tuple(_split(k, c, tile, threads, high, wide) for (k, _), c in zip(shape.products, columns))
+        wave = [sum(splits[k] * tile * columns[k] for k in w) for w in shape.waves]
+        left = device.shared_bytes - fixed - max(wave, default=0) * shape.item
+        if left >= 0:
+            break
+        tile //= 2
+    if not tile:
+        return None
+    resident = []
+    for size in weights:
+        resident.append(size <= left)
+        left -= size if resident[-1] else 0
+    span = 1
+    while span * 2 <= max(1, threads // min(room, threads)) or span * 2 <= min(threads, 32):
+        span *= 2
+    used = device.shared_bytes - left
+    return Geometry(slices, members, threads, tile, span, room, splits, Tiling(high, wide, tuple(resident)), used)
+
+
+def _split(inner: int, columns: int, tile: int, threads: int, high: int, wide: int) -> int:
+    """Shares of the inner size: as many as keep all threads busy."""
+    sums = -(-tile // high) * -(-columns // wide)
+    return max(1, min(threads // sums if sums else 1, inner // _LEAST))
+
+
+def step_seconds(shape: Shape, g: Geometry) -> float:
+    """The model's time of one step."""
+    seconds = 0.0
+    for wave in shape.waves:
+        cycles = 0.0
+        for k in wave:
+            inner, n = shape.products[k]
+            columns = -(-n // g.members)
+            sums, tiles = g.room * columns * inner, -(-g.room // g.tile)
+            rate = _FMA * min(1.0, g.threads / 256) * (4 / shape.item)
+            loads = sums * (1 / g.tiling.rows + 1 / g.tiling.columns) / 32  # a warp's, each a cycle of shared memory
+            weights = tiles * inner * columns * shape.item / (_SHARED if g.tiling.resident[k] else _CACHE)
+            cycles += max(sums / rate, loads, weights)
+        seconds += cycles / _CLOCK + _PHASE + (2 * _SYNC if g.members == 1 else _BARRIER + 2 * _SYNC)
+    return seconds

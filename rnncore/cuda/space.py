@@ -1,0 +1,19 @@
+"""The arrays of the device: CuPy's, or those of its stand-in where the device is simulated."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from . import target
+
+__all__ = ["put", "xp"]
+
+xp: Any = importlib.import_module(".standin" if target.simulated else "cupy", __package__)
+
+
+def put(host: np.ndarray) -> Any:
+    """A copy of a host array on the device."""
+    return xp.asarray(host)
