@@ -14,9 +14,9 @@ from rnncore.cuda.device import thread, threads
 def launched(body, blocks=1, threads=1, tape=8, memory=(), numbers=(), shared_bytes=0, cooperative=False):
     """The tape and the counters after a launch of a kernel with this body."""
     lines = "".join(f"    {line}\n" for line in body.strip("\n").splitlines())
-    kernel = Simulated(f'{HEAD}\n@entry("float32")\ndef kernel(tape, memory, numbers, counters):\n{lines}')
+    kernel = Simulated(f'{HEAD}\n@entry("float32")\ndef kernel(tape, weights, memory, numbers, counters, chunk):\n{lines}')
     rows, counters = np.zeros(tape, np.float32), np.zeros(4, np.int32)
-    given = [rows, np.array(memory, np.float32), np.array(numbers, np.int64), counters]
+    given = [rows, np.zeros(1, np.float32), np.array(memory, np.float32), np.array(numbers, np.int64), counters, 0]
     kernel.launch(blocks, threads, shared_bytes, given, cooperative)
     return rows, counters
 
@@ -72,12 +72,12 @@ def twice(s, i):
     return turned(s, i) * float32(2)
 
 @entry("float32")
-def kernel(tape, memory, numbers, counters):
+def kernel(tape, weights, memory, numbers, counters, chunk):
     store(tape, thread(), twice(shared(float32), thread()) + float32(1))
 """
     )
     tape = np.zeros(2, np.float32)
-    Simulated(text).launch(1, 2, 8, [tape, tape[:0], np.zeros(0, np.int64), np.zeros(0, np.int32)], False)
+    Simulated(text).launch(1, 2, 8, [*[tape] * 3, np.zeros(0, np.int64), np.zeros(0, np.int32), 0], False)
     assert tape.tolist() == [3, 1]
 
 
@@ -108,7 +108,7 @@ def test_an_index_outside_is_an_error(body):
 
 
 def test_arrays_of_other_types_are_an_error():
-    kernel = Simulated(HEAD + '\n@entry("float32")\ndef kernel(tape, memory, numbers, counters):\n    sync()\n')
+    kernel = Simulated(HEAD + '\n@entry("float32")\ndef kernel(tape, weights, memory, numbers, counters, chunk):\n    sync()\n')
     rows = np.zeros(4)
     with pytest.raises(TypeError, match="1 axes of float64, where a contiguous vector of float32"):
         kernel.launch(1, 1, 0, [rows, rows, np.zeros(1, np.int64), np.zeros(1, np.int32)], False)
