@@ -5,6 +5,7 @@ import pytest
 
 from rnncore.cuda.simulator import Simulated, SimulationError
 
+ENTRY = '@entry("float32")\ndef kernel(tape, weights, memory, numbers, counters, chunk):'
 HEAD = """
 from rnncore.cuda.device import arrive_and_wait, block, blocks, entry, float32, int32, load, shared, store, sync
 from rnncore.cuda.device import thread, threads
@@ -14,7 +15,7 @@ from rnncore.cuda.device import thread, threads
 def launched(body, blocks=1, threads=1, tape=8, memory=(), numbers=(), shared_bytes=0, cooperative=False):
     """The tape and the counters after a launch of a kernel with this body."""
     lines = "".join(f"    {line}\n" for line in body.strip("\n").splitlines())
-    kernel = Simulated(f'{HEAD}\n@entry("float32")\ndef kernel(tape, weights, memory, numbers, counters, chunk):\n{lines}')
+    kernel = Simulated(f"{HEAD}\n{ENTRY}\n{lines}")
     rows, counters = np.zeros(tape, np.float32), np.zeros(4, np.int32)
     given = [rows, np.zeros(1, np.float32), np.array(memory, np.float32), np.array(numbers, np.int64), counters, 0]
     kernel.launch(blocks, threads, shared_bytes, given, cooperative)
@@ -108,7 +109,7 @@ def test_an_index_outside_is_an_error(body):
 
 
 def test_arrays_of_other_types_are_an_error():
-    kernel = Simulated(HEAD + '\n@entry("float32")\ndef kernel(tape, weights, memory, numbers, counters, chunk):\n    sync()\n')
+    kernel = Simulated(f"{HEAD}\n{ENTRY}\n    sync()\n")
     rows = np.zeros(4)
     with pytest.raises(TypeError, match="1 axes of float64, where a contiguous vector of float32"):
         kernel.launch(1, 1, 0, [rows, rows, np.zeros(1, np.int64), np.zeros(1, np.int32)], False)
