@@ -27,14 +27,19 @@ _LEAST = 2  # shares of the inner size have at least so many terms for each thre
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a plan and a batch the layout depends on: (inner size, columns, waiting) of each product, rows, sums."""
+    """What of a plan and a batch the layout depends on."""
 
-    products: tuple[tuple[int, int], ...]
+    products: tuple[tuple[int, tuple[int, ...]], ...]  # inner size, and the sizes of the slots
     waves: tuple[tuple[int, ...], ...]  # the products of each wave
     batch: int
     units: int  # the most that a size symbol of products has
     sums: int  # numbers each row that are summed over units
     item: int  # bytes of a number
+
+
+    def columns(self, k: int, members: int) -> int:
+        """The most columns of a product that one of so many blocks has."""
+        return sum(-(-n // members) for n in self.products[k][1])
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def laid_out(shape: Shape, device: Properties, slices: int, members: int) -> Geo
     """The launch of so many slices and members; None where shared memory is too small for any tile."""
     room = -(-shape.batch // slices)
     threads = min(_THREADS, device.threads)
-    columns = [-(-n // members) + (members > 1) for _, n in shape.products]
+    columns = [shape.columns(k, members) for k in range(len(shape.products))]
     weights = [k * c * shape.item for (k, _), c in zip(shape.products, columns)]
     wide = _REGISTER_COLUMNS if max(columns, default=1) >= 4 * _REGISTER_COLUMNS else 1
     fixed = (shape.sums * room + threads) * shape.item
@@ -115,8 +120,7 @@ def step_seconds(shape: Shape, g: Geometry) -> float:
     for wave in shape.waves:
         cycles = 0.0
         for k in wave:
-            inner, n = shape.products[k]
-            columns = -(-n // g.members)
+            inner, columns = shape.products[k][0], shape.columns(k, g.members)
             sums, tiles = g.room * columns * inner, -(-g.room // g.tile)
             rate = _FMA * min(1.0, g.threads / 256) * (4 / shape.item)
             loads = sums * (1 / g.tiling.rows + 1 / g.tiling.columns) / 32  # a warp's, each a cycle of shared memory

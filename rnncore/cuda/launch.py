@@ -12,7 +12,7 @@ from ..layout import Layout, Sources
 from ..plan.model import Product
 from . import target
 from .geometry import Geometry, Shape, chosen
-from .rows import sorted_to
+from .rows import kept, sorted_to
 from .space import put, xp
 from .weights import Prepared
 from .writer import Kernel
@@ -57,7 +57,7 @@ class Launch:
     def _geometry(self) -> Geometry:
         plain = self.code.plain
         inner = [sum(self.number(v.shape[0]) for v in p.operands) for p in plain.products]
-        wide = [sum(self.number(s.dim) for s in p.slots) for p in plain.products]
+        wide = [tuple(self.number(s.dim) for s in p.slots) for p in plain.products]
         index = {id(p): k for k, p in enumerate(plain.products)}
         waves = tuple(tuple(index[id(p)] for p in wave) for wave in self.plan.waves)
         units = [self.number(d) for d in plain.dims if d != POSITION]
@@ -91,7 +91,7 @@ class Launch:
     # the launches
     def go(self, before: Callable[[int, int, int], None], after: Callable[[int, int, int], None]) -> None:
         """Launch chunk by chunk, the last first going back; both are told (first row, end, first step)."""
-        table, geometry = put(self._numbers()), self.geometry
+        table, geometry = self._table(), self.geometry
         loaded = target.load(self.kernel.text)
         chunks = range(len(self.starts) - 1)
         for chunk in reversed(chunks) if self.plan.reverse else chunks:
@@ -102,6 +102,14 @@ class Launch:
             arrays = [self.tape, self.prepared.weights.flat, self.memory, table, counters, chunk]
             loaded.launch(geometry.blocks, geometry.threads, geometry.shared_bytes, arrays, geometry.members > 1)
             after(r0, r1, t)
+
+    def _table(self) -> Any:
+        """The kernel's numbers on the device; those of a layout without sources are kept with it."""
+        if self.sources is not None:
+            return put(self._numbers())
+        key = "table", self.kernel, tuple(self.places.items()), tuple(self.sizes.items())
+        found = self.layout.frames.get(key)
+        return kept(self.layout, key, put(self._numbers())) if found is None else found
 
     def _numbers(self) -> np.ndarray:
         """Pointers, sizes, then the lists that some pointers point to."""

@@ -9,7 +9,9 @@ import numpy as np
 from ..layout import Layout, Rows
 from .space import put
 
-__all__ = ["ends_of", "in_order", "previous", "sorted_back", "sorted_to"]
+__all__ = ["ends_of", "in_order", "kept", "previous", "sorted_back", "sorted_to", "turns_of"]
+
+_FRAMES = 64
 
 
 def _steps(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
@@ -17,14 +19,26 @@ def _steps(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     found = layout.frames.get("steps")
     if found is None:
         t = np.repeat(np.arange(layout.time), layout.counts)
-        found = layout.frames["steps"] = t, np.arange(layout.rows) - layout.offsets[t]
+        found = kept(layout, "steps", (t, np.arange(layout.rows) - layout.offsets[t]))
     return found
 
 
 def in_order(layout: Layout, rows: Rows) -> Any:
     """For every row of the loop, in which row of an outside array it lies."""
-    t, b = _steps(layout)
-    return put(layout.sorted(rows.base)[b] + t * rows.step)
+    key = "rows", rows.step, rows.base.tobytes()
+    found = layout.frames.get(key)
+    if found is None:
+        t, b = _steps(layout)
+        found = kept(layout, key, put(layout.sorted(rows.base)[b] + t * rows.step))
+    return found
+
+
+def kept(layout: Layout, key: Any, value: Any) -> Any:
+    """Keep what every call with a layout has in common; all goes when there is much of it."""
+    if len(layout.frames) >= _FRAMES:
+        layout.frames.clear()
+    layout.frames[key] = value
+    return value
 
 
 def previous(layout: Layout) -> Any:
@@ -35,7 +49,7 @@ def previous(layout: Layout) -> Any:
     if found is None:
         t, b = _steps(layout)
         before = np.where(t == 0, b, layout.batch + layout.offsets[np.maximum(t - 1, 0)] + b)
-        found = layout.frames["previous"] = put(before)
+        found = kept(layout, "previous", put(before))
     return found
 
 
@@ -47,8 +61,13 @@ def ends_of(layout: Layout, history: bool) -> Any:
         rows = layout.finals if history else layout.turns
         back = np.empty_like(rows)
         back[layout.order] = rows
-        found = layout.frames[key] = put(back)
+        found = kept(layout, key, put(back))
     return found
+
+
+def turns_of(layout: Layout) -> Any:
+    """Row of each sequence's final state where two states take turns, in the order of the loop."""
+    return _order(layout, "turns", layout.turns)
 
 
 def sorted_to(layout: Layout, array: Any) -> Any:
@@ -64,5 +83,5 @@ def sorted_back(layout: Layout, array: Any) -> Any:
 def _order(layout: Layout, key: str, host: np.ndarray) -> Any:
     found = layout.frames.get(key)
     if found is None:
-        found = layout.frames[key] = put(host)
+        found = kept(layout, key, put(host))
     return found

@@ -15,7 +15,7 @@ from ..plan.adjoint import adjoint_of
 from ..plan.model import Product
 from ..reference.parameters import direct_gradients, parameter_gradients
 from .launch import Launch
-from .rows import ends_of, in_order, previous, sorted_back
+from .rows import ends_of, in_order, previous, sorted_back, turns_of
 from .scatter import add_rows
 from .space import put, xp
 from .weights import Prepared, prepare
@@ -198,7 +198,7 @@ class _Reverse:
         for s, array in carried.items():
             array.fill(0)
             if s in dfinal:
-                array[put(layout.turns)] = launch.sorted(dfinal[s]).astype(self.tape.dtype)
+                array[turns_of(layout)] = launch.sorted(dfinal[s]).astype(self.tape.dtype)
         for name, array in given.items():
             launch.part(name, *array.shape)[...] = array
         _inputs(launch, self.step, self.gathered, self.tape.tokens)

@@ -28,7 +28,7 @@ class Tiling:
     resident: tuple[bool, ...]
 
 
-@dataclass
+@dataclass(eq=False)
 class Kernel:
     """The text of a kernel and what its tables must hold, in order."""
 

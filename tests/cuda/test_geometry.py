@@ -1,0 +1,57 @@
+"""Layouts of launches: they fit, cover everything, and follow the sizes."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnncore.cuda.geometry import Shape, chosen, laid_out
+from rnncore.cuda.target import Properties
+
+H200 = Properties("H200", (9, 0), 132, 227 * 1024, 1024, 140 * 2**30)
+TINY = Properties("tiny", (8, 0), 3, 4096, 8, 2**30)
+
+
+def lstm(units, batch, item=4):
+    return Shape(((units, (units,) * 4),), ((), (0,)), batch, units, 0, item)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3000), st.integers(1, 300), st.integers(0, 5), st.sampled_from([4, 8]),
+       st.sampled_from([H200, TINY]))  # fmt: skip
+def test_every_layout_fits_and_covers_the_batch(units, batch, sums, item, device):
+    shape = Shape(((units, (units, units, 7)), (units, (units,))), ((), (0,), (1,)), batch, units, sums, item)
+    try:
+        found = chosen(shape, device)
+    except ValueError:
+        assert device is TINY
+        return
+    assert 1 <= found.blocks <= device.multiprocessors
+    assert found.shared_bytes <= device.shared_bytes and found.threads <= device.threads
+    assert 1 <= found.tile <= found.room and found.slices * found.room >= batch
+    assert found.members <= max(units, 1) and found.span & (found.span - 1) == 0 and found.span <= found.threads
+    assert all(1 <= split <= units for split in found.splits)
+
+
+def test_small_networks_take_one_block_a_slice_and_need_no_barrier():
+    assert chosen(lstm(64, 32), H200).members == 1
+
+
+@given(st.integers(1, 500), st.integers(1, 132))
+def test_no_block_has_more_columns_than_room_is_made_for(units, members):
+    own = [(m + 1) * units // members - m * units // members for m in range(members)]
+    assert sum(own) == units and 4 * max(own) == lstm(units, 1).columns(0, members)
+
+
+@pytest.mark.parametrize("units", [512, 1024])
+def test_one_sequence_of_a_large_network_spreads_over_the_device_with_weights_that_stay_near(units):
+    found = chosen(lstm(units, 1), H200)
+    assert found.slices == 1 and found.members > 100 and found.tiling.resident == (True,)
+
+
+def test_weights_that_do_not_fit_are_read_from_the_cache():
+    found = chosen(lstm(4096, 1), H200)
+    assert found.tiling.resident == (False,) and found.members > 100
+
+
+def test_a_forced_layout_that_cannot_fit_is_none():
+    assert laid_out(Shape(((64, (64,)),), ((0,),), 4, 64, 4000, 8), TINY, 1, 1) is None
