@@ -27,7 +27,7 @@ def _gpu() -> bool:
 
 
 if not _gpu():
-    os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
+    os.environ.setdefault("RNNCORE_CUDASIM", "1")
 
 
 def _load(name):

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
+import linecache
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
+from typing import Any
 
+from .linker import Report, linked
 from .simulator import Simulated
 
-__all__ = ["Properties", "load", "properties", "simulated"]
+__all__ = ["Properties", "compiled", "compiler", "load", "missing_to_compile", "properties", "simulated"]
 
-simulated: bool = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+_compiling = threading.RLock()
+# The second stops numba from compiling for devices in the same process, the first does not
+simulated: bool = any(
+    os.environ.get(name, "0") not in ("", "0") for name in ("RNNCORE_CUDASIM", "NUMBA_ENABLE_CUDASIM")
+)
 
 
 @dataclass(frozen=True)
@@ -48,3 +61,87 @@ def properties() -> Properties:
 def load(text: str) -> Simulated:
     """The kernel of a text, ready to be launched."""
     return Simulated(text)
+
+
+@cache
+def compiler() -> Any:
+    """numba's compiler for devices: the one place that imports it.
+
+    Raises
+    ------
+    RuntimeError
+        If numba simulates devices in this process, and so compiles nothing for them.
+    """
+    import numba
+    import numba.cuda
+    import numba.cuda.extending
+
+    if getattr(numba.config, "ENABLE_CUDASIM"):  # noqa: B009 - made when numba is loaded
+        raise RuntimeError("numba compiles for no device where NUMBA_ENABLE_CUDASIM is set")
+    return numba.cuda
+
+
+def compiled(text: str, capability: tuple[int, int]) -> Report:
+    """A kernel's text compiled and linked for devices of a capability. No device is needed.
+
+    Parameters
+    ----------
+    text : str
+        A module with one function that is marked by ``entry``.
+    capability : tuple of int
+        (8, 0), (9, 0), ...
+
+    Returns
+    -------
+    Report
+        The code, and what it takes of a device.
+    """
+    cuda = compiler()
+    types = cuda.types
+    with _compiling, _for_capability(capability):
+        function, dtype = _entry(text)
+        numbers = getattr(types, dtype)[::1]
+        signature = types.void(numbers, numbers, numbers, types.int64[::1], types.int32[::1], types.int64)
+        ptx, _ = cuda.compile(function, signature, device=False, abi="numba", cc=capability, output="ptx")
+    return linked(ptx, capability)
+
+
+def _entry(text: str) -> tuple[Any, str]:
+    """The function of a text that is launched, and the dtype of its arrays."""
+    from .device import Entry
+
+    name = f"<kernel {hashlib.sha256(text.encode()).hexdigest()[:16]}>"
+    linecache.cache[name] = len(text), None, text.splitlines(True), name  # errors of the compiler show the text
+    space: dict[str, Any] = {"__name__": name}
+    exec(compile(text, name, "exec", dont_inherit=True), space)
+    (entry,) = [value for value in space.values() if isinstance(value, Entry)]
+    return entry.function, entry.dtype
+
+
+@contextmanager
+def _for_capability(capability: tuple[int, int]) -> Iterator[None]:
+    """numba compiles the functions that kernels call for the current device: this one stands in for it."""
+    import numba.cuda.dispatcher as dispatcher
+
+    before = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = before
+
+
+def missing_to_compile() -> str | None:
+    """What is missing to compile kernels, in one sentence that says what to install; None if nothing is."""
+    install = "install it with: pip install 'rnncore[cuda]'"
+    for package in ("numba_cuda", "cuda"):
+        if importlib.util.find_spec(package) is None:
+            return f"the package {package.replace('_', '-')} is not installed; {install}"
+    from cuda.pathfinder import DynamicLibNotFoundError, load_nvidia_dynamic_lib
+
+    for library in ("nvvm", "nvJitLink"):
+        try:
+            load_nvidia_dynamic_lib(library)
+        except DynamicLibNotFoundError:
+            return f"the library {library} of the CUDA toolkit is not installed; {install}"
+    return None

@@ -31,7 +31,7 @@ class Entry:
 
 
 def function(helper: Callable[..., Any]) -> Callable[..., Any]:
-    """Marks a function of a text that its kernel calls; it waits for nobody."""
+    """Marks a function of a text that its kernel calls, or other functions of the text."""
     return helper
 
 
@@ -151,7 +151,7 @@ def _softplus(a: float) -> float:
 
 
 def _relu(a):
-    return a if a > 0 or a != a else a * 0
+    return a if a > 0 or a != a else type(a)(0)
 
 
 def _maximum(a, b):

@@ -7,7 +7,7 @@ from rnncore.cuda.simulator import Simulated, SimulationError
 
 ENTRY = '@entry("float32")\ndef kernel(tape, weights, memory, numbers, counters, chunk):'
 HEAD = """
-from rnncore.cuda.device import arrive_and_wait, block, blocks, entry, float32, int32, load, shared, store, sync
+from rnncore.cuda.device import arrive_and_wait, block, blocks, entry, float32, function, load, shared, store, sync
 from rnncore.cuda.device import thread, threads
 """
 
@@ -64,11 +64,13 @@ def test_functions_of_the_text_may_wait_and_give_values():
     text = (
         HEAD
         + """
+@function
 def turned(s, i):
     store(s, i, float32(i))
     sync()
     return load(s, threads() - 1 - i)
 
+@function
 def twice(s, i):
     return turned(s, i) * float32(2)
 

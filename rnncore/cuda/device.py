@@ -1,0 +1,111 @@
+"""What the texts of kernels import: a device's own instructions as functions, and the ops of the language.
+
+The simulator runs the same texts with `rnncore.cuda.twins`: it has the same names, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+
+from . import intrinsics
+from .intrinsics import fma, load, store
+from .target import compiler
+
+__all__ = [
+    "Entry", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function", "functions",
+    "int32", "int64", "load", "shared", "store", "sync", "thread", "threads",
+]  # fmt: skip
+
+cuda = compiler()
+float32, float64, int32, int64 = cuda.types.float32, cuda.types.float64, cuda.types.int32, cuda.types.int64
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kernel: the function of a text that is launched, and the dtype of its arrays."""
+
+    function: Callable[..., Any]
+    dtype: str
+
+
+def entry(dtype: str) -> Callable[[Callable[..., Any]], Entry]:
+    """Marks the function of a text that is launched: of (tape, weights, memory, numbers, counters, chunk)."""
+    return lambda kernel: Entry(kernel, dtype)
+
+
+def function(helper: Callable[..., Any]) -> Any:
+    """Marks a function of a text that its kernel calls, or other functions of the text."""
+    return cuda.jit(device=True)(helper)
+
+
+@function
+def block():
+    """The index of this thread's block."""
+    return int64(cuda.blockIdx.x)
+
+
+@function
+def blocks():
+    """How many blocks run."""
+    return int64(cuda.gridDim.x)
+
+
+@function
+def thread():
+    """The index of this thread in its block."""
+    return int64(cuda.threadIdx.x)
+
+
+@function
+def threads():
+    """How many threads a block has."""
+    return int64(cuda.blockDim.x)
+
+
+@function
+def sync():
+    """Waits for all threads of the block that have not ended."""
+    cuda.syncthreads()
+
+
+arrive, arrived = intrinsics.arrive, intrinsics.arrived
+
+
+@function
+def arrive_and_wait(counters, slot, target):
+    """Waits until `target` blocks have arrived at ``counters[slot]``, and all threads of this block are here.
+
+    What the block's threads wrote before is seen by all threads of the blocks that have waited: the first barrier
+    orders it before thread 0's release, and the second one the others' reads after its acquire (PTX ISA, memory
+    consistency model, causality order). The launch has to be cooperative: all its blocks run at once.
+    """
+    cuda.syncthreads()
+    if cuda.threadIdx.x == 0:
+        arrive(counters, slot)
+        while arrived(counters, slot) < target:
+            pass
+    cuda.syncthreads()
+
+
+@cuda.jit(device=True, inline="always")
+def shared(dtype):
+    """The block's dynamic shared memory, as a vector of `dtype`."""
+    return cuda.shared.array(0, dtype)
+
+
+@lru_cache(maxsize=8)
+def functions(dtype: str, fast: bool = False) -> SimpleNamespace:
+    """The pointwise ops of the language on numbers of `dtype`, under the names that texts call them by.
+
+    Parameters
+    ----------
+    dtype : str
+        "float32" or "float64". A number of another type is an error when a text is compiled.
+    fast : bool
+        Of float32 numbers: exp, tanh, sigmoid and softplus by the device's approximations.
+    """
+    return SimpleNamespace(**intrinsics.pointwise(dtype, fast))

@@ -1,0 +1,162 @@
+"""Instructions of a device, and the ops of the language, as functions that numba puts in place.
+
+The functions are those of `rnncore.vecmath`. Sums, products, quotients and fused products are rounded on a device as on
+a CPU (PTX ISA, floating-point instructions: ``.rn``), and so are the functions that are made of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from llvmlite import ir
+
+from .. import vecmath
+from ..vecmath import Lane
+from .target import compiler
+
+__all__ = ["arrive", "arrived", "fma", "load", "pointwise", "store"]
+
+cuda = compiler()
+types, intrinsic = cuda.types, cuda.extending.intrinsic
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+
+class DeviceLane(Lane):
+    """A number on a device, whose compiler takes neither ``fneg`` nor ``llvm.fabs``."""
+
+    def __neg__(self):
+        return self._new(self.b.fsub(self.const(-0.0), self.v))
+
+    def abs(self):
+        return self.as_int().iand((1 << self.bits - 1) - 1).as_float()
+
+
+def _place(context, builder, array_type, array, index):
+    """The address of ``array[index]``, for an index that is not negative."""
+    data = context.make_array(array_type)(context, builder, array).data
+    wide = builder.sext(index, _I64) if index.type.width < 64 else index
+    return builder.gep(data, [wide])
+
+
+def _vector_of(array, index) -> bool:
+    return isinstance(array, types.Array) and array.ndim == 1 and isinstance(index, types.Integer)
+
+
+@intrinsic
+def load(typingctx, array, index):
+    """``array[index]``, for an index from 0."""
+    if not _vector_of(array, index):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.load(_place(context, builder, signature.args[0], args[0], args[1]))
+
+    return array.dtype(array, index), codegen
+
+
+@intrinsic
+def store(typingctx, array, index, value):
+    """``array[index] = value``, for an index from 0 and a value of the array's own type."""
+    if not _vector_of(array, index) or value != array.dtype and not isinstance(value, types.Integer):
+        return None
+    if isinstance(value, types.Integer) and not isinstance(array.dtype, types.Integer):
+        return None
+
+    def codegen(context, builder, signature, args):
+        wanted = context.cast(builder, args[2], value, array.dtype)
+        builder.store(wanted, _place(context, builder, signature.args[0], args[0], args[1]))
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), codegen
+
+
+def _assembly(builder, text, constraints, result, args):
+    kind = ir.FunctionType(result, [a.type for a in args])
+    return builder.call(ir.InlineAsm(kind, text, constraints, side_effect=True), args)
+
+
+@intrinsic
+def arrive(typingctx, counters, slot):
+    """Adds 1 to ``counters[slot]`` after all that this thread has written or seen written."""
+
+    def codegen(context, builder, signature, args):
+        at = builder.ptrtoint(_place(context, builder, signature.args[0], *args), _I64)
+        text = "red.release.gpu.global.add.u32 [$0], 1;"
+        _assembly(builder, text, "l,~{memory}", ir.VoidType(), [at])
+        return context.get_dummy_value()
+
+    return types.void(counters, slot), codegen
+
+
+@intrinsic
+def arrived(typingctx, counters, slot):
+    """``counters[slot]``, before all that this thread reads next."""
+
+    def codegen(context, builder, signature, args):
+        at = builder.ptrtoint(_place(context, builder, signature.args[0], *args), _I64)
+        return _assembly(builder, "ld.acquire.gpu.global.u32 $0, [$1];", "=r,l,~{memory}", _I32, [at])
+
+    return types.int32(counters, slot), codegen
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a b + c, rounded once."""
+    if a != b or b != c or not isinstance(a, types.Float):
+        return None
+
+    def codegen(context, builder, signature, args):
+        lane = DeviceLane(builder, args[0])
+        return lane.fma(lane._new(args[1]), lane._new(args[2])).v
+
+    return a(a, b, c), codegen
+
+
+def _operation(kinds: tuple, result: Any, build: Callable[..., Any]) -> Any:
+    """A function of numbers of the given types, and of no others: `build` makes it of lanes, or of conditions."""
+
+    def typed(given):
+        return tuple(given) == kinds
+
+    def codegen(context, builder, signature, args):
+        made = build(builder, *args)
+        return getattr(made, "v", made)
+
+    if len(kinds) == 1:
+        return intrinsic(lambda typingctx, a: (result(a), codegen) if typed([a]) else None)
+    if len(kinds) == 2:
+        return intrinsic(lambda typingctx, a, b: (result(a, b), codegen) if typed([a, b]) else None)
+    return intrinsic(lambda typingctx, a, b, c: (result(a, b, c), codegen) if typed([a, b, c]) else None)
+
+
+_NUMBERS: dict[str, Callable[..., Lane]] = {
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
+    "maximum": vecmath.larger, "minimum": vecmath.smaller, "neg": lambda a: -a, "abs_": lambda a: a.abs(),
+    "relu": vecmath.relu, "exp": vecmath.exp, "log": vecmath.log, "sqrt": vecmath.sqrt, "tanh": vecmath.tanh,
+    "sigmoid": vecmath.sigmoid, "softplus": vecmath.softplus,
+}  # fmt: skip
+_COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+_CONDITIONS = {"and_": "and_", "or_": "or_", "not_": "not_"}
+
+
+@lru_cache(maxsize=8)
+def pointwise(dtype: str, fast: bool = False) -> dict[str, Any]:
+    """The ops of the language on numbers of `dtype`."""
+    one, truth = {"float32": types.float32, "float64": types.float64}[dtype], types.boolean
+    made = {}
+    for name, build in _NUMBERS.items():
+        many = build.__code__.co_argcount
+        made[name] = _operation((one,) * many, one, _of_lanes(build))
+    for name, sign in _COMPARISONS.items():
+        made[name] = _operation((one, one), truth, _of_lanes(lambda a, b, sign=sign: a.compare(sign, b)))
+    for name in _CONDITIONS:
+        kinds = (truth,) if name == "not_" else (truth, truth)
+        made[name] = _operation(kinds, truth, lambda builder, *args, name=name: getattr(builder, name)(*args))
+    made["where"] = _operation((truth, one, one), one, lambda builder, *args: builder.select(*args))
+    return made
+
+
+def _of_lanes(build: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda builder, *args: build(*[DeviceLane(builder, a) for a in args])

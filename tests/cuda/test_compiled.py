@@ -1,0 +1,107 @@
+"""Kernels compiled and linked for two generations of devices, on a machine that has none."""
+
+import re
+
+import pytest
+
+from rnncore.cuda import target
+
+if target.missing_to_compile():
+    pytest.skip(str(target.missing_to_compile()), allow_module_level=True)
+
+CAPABILITIES = [(8, 0), (9, 0)]
+UNARY = ("neg", "exp", "log", "sqrt", "tanh", "sigmoid", "softplus", "relu", "abs_")
+BINARY = ("add", "sub", "mul", "div", "maximum", "minimum")
+COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+
+
+def head(dtype):
+    names = (*UNARY, *BINARY, *COMPARISONS, "where", "and_", "or_", "not_")
+    return f"""
+from rnncore.cuda.device import arrive_and_wait, block, blocks, entry, float32, float64, fma, function, functions, int32
+from rnncore.cuda.device import int64, load, shared, store, sync, thread, threads
+
+F = functions("{dtype}")
+{", ".join(names)} = {", ".join("F." + name for name in names)}
+"""
+
+
+def kernel(dtype, body, more=""):
+    lines = "".join(f"    {line}\n" for line in body.strip("\n").splitlines())
+    return f'{head(dtype)}{more}\n\n@entry("{dtype}")\ndef kernel(tape, weights, memory, numbers, counters, chunk):\n{lines}'
+
+
+def every_op(dtype):
+    lines = ["i = block() * threads() + thread()", "a, b = load(tape, i), load(memory, i)"]
+    lines += [f"a = {name}(a)" for name in UNARY] + [f"a = {name}(a, b)" for name in BINARY]
+    lines += [f"a = where(or_(and_({name}(a, b), {name}(b, a)), not_({name}(a, a))), a, b)" for name in COMPARISONS]
+    return kernel(dtype, "\n".join([*lines, "store(tape, i, fma(a, b, a))"]))
+
+
+STEPS = """
+s, n = shared(float32), load(numbers, 0)
+for t in range(n):
+    store(s, thread(), load(tape, block() * threads() + thread()))
+    sync()
+    store(tape, n + block() * threads() + thread(), tanh(summed(s, threads())))
+    arrive_and_wait(counters, 1, (t + 1) * blocks())
+"""
+SUMMED = """
+@function
+def summed(s, n):
+    total = load(s, 0)
+    for k in range(1, n):
+        total = add(total, load(s, k))
+    return total
+"""
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_op_is_code_of_its_own_type_alone(dtype, capability):
+    report = target.compiled(every_op(dtype), capability)
+    assert f".target sm_{capability[0]}{capability[1]}" in report.ptx
+    assert (report.float64_instructions > 0) == (dtype == "float64")
+    assert report.spill_stores == report.spill_loads == report.stack_bytes == 0 and report.registers > 8
+    assert report.cubin[:4] == b"\x7fELF"
+    assert not re.search(r"approx|\.ftz|\bcall", report.ptx)
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_a_barrier_of_blocks_releases_and_acquires(capability):
+    ptx = target.compiled(kernel("float32", STEPS, SUMMED), capability).ptx
+    waits = [line.strip() for line in ptx.splitlines() if re.search(r"\bbar\.|\bred\.|ld\.acquire", line)]
+    kinds = [line.split()[0] for line in waits]
+    assert kinds[:3] == ["bar.sync", "bar.sync", "red.release.gpu.global.add.u32"] and kinds[-1] == "bar.sync"
+    assert set(kinds[3:-1]) == {"ld.acquire.gpu.global.u32"}
+    assert "ld.shared.f32" in ptx and ".nc" not in ptx and ".volatile" not in ptx
+
+
+def test_what_is_read_after_a_barrier_is_read_again():
+    body = "a = load(tape, 0)\narrive_and_wait(counters, 0, 1)\nstore(tape, thread(), add(a, load(tape, 0)))"
+    assert target.compiled(kernel("float32", body), (9, 0)).ptx.count("ld.global.f32") == 2
+
+
+@pytest.mark.parametrize("body", [
+    "store(tape, 0, 1.0)", "store(tape, 0, add(load(tape, 0), 1.0))", "store(tape, 0, load(numbers, 0))",
+    "store(tape, 0, exp(float64(load(tape, 0))))",
+])  # fmt: skip
+def test_numbers_of_other_types_do_not_compile(body):
+    with pytest.raises(Exception, match="No implementation of function|Unknown attribute|TypingError|Invalid use"):
+        target.compiled(kernel("float32", body), (9, 0))
+
+
+def test_float64_instructions_are_counted():
+    body = "store(tape, 0, float32(float64(load(tape, 0)) * float64(load(tape, 1)) * float64(load(tape, 2))))"
+    assert target.compiled(kernel("float32", body), (9, 0)).float64_instructions >= 1
+
+
+def test_spills_are_seen():
+    from rnncore.cuda import linker
+
+    names = [f"a{k}" for k in range(300)]
+    lines = [f"{name} = load(tape, thread() + {k})" for k, name in enumerate(names)]
+    lines += ["sync()"] + [f"store(tape, thread() * 7 + {k}, mul({name}, {name}))" for k, name in enumerate(names)]
+    report = target.compiled(kernel("float32", "\n".join(lines)), (9, 0))
+    assert linker.linked(report.ptx, (9, 0)) == report
+    assert report.spill_stores > 0 and report.spill_loads > 0
