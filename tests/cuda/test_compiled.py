@@ -28,7 +28,8 @@ F = functions("{dtype}")
 
 def kernel(dtype, body, more=""):
     lines = "".join(f"    {line}\n" for line in body.strip("\n").splitlines())
-    return f'{head(dtype)}{more}\n\n@entry("{dtype}")\ndef kernel(tape, weights, memory, numbers, counters, chunk):\n{lines}'
+    start = f'@entry("{dtype}")\ndef kernel(tape, weights, memory, numbers, counters, chunk):'
+    return f"{head(dtype)}{more}\n\n{start}\n{lines}"
 
 
 def every_op(dtype):
