@@ -8,18 +8,24 @@ on a device raises. (numba's own simulator runs one block after another: a barri
 from __future__ import annotations
 
 import linecache
+import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from .rewriting import rewritten
 from .twins import Entry, now
+from .watch import Watch, Watched
 
-__all__ = ["SimulationError", "Simulated"]
+__all__ = ["SimulationError", "Simulated", "watched"]
 
 _lock = threading.RLock()  # of `now`: one launch at a time
+_watching: ContextVar[bool] = ContextVar("watching", default=os.environ.get("RNNCORE_CUDASIM") == "watch")
+_NAMES = "tape", "weights", "memory", "numbers"
 
 
 class SimulationError(RuntimeError):
@@ -50,24 +56,51 @@ class Simulated:
         """Run the kernel to its end, as `rnncore.cuda.target.Loaded.launch` says."""
         *passed, chunk = arrays
         dtypes = (*[self.entry.dtype] * 3, "int64", "int32")
-        given = [_memory(array, dtype) for array, dtype in zip(passed, dtypes, strict=True)] + [chunk]
+        given = [_memory(array, dtype) for array, dtype in zip(passed, dtypes, strict=True)]
         with _lock, np.errstate(all="ignore"):
-            _Launch(self, blocks, threads, shared_bytes, given, cooperative).run()
+            watch = Watch(blocks, threads) if _watching.get() else None
+            seen = [_seen(watch, name, host) for name, host in zip(_NAMES, given[:-1])]
+            _Launch(
+                self, blocks, threads, shared_bytes, [*seen, memoryview(given[-1]), chunk], cooperative, watch
+            ).run()
+
+
+@contextmanager
+def watched(on: bool = True) -> Iterator[None]:
+    """Launches within find races, and numbers of types that a device would convert; they take several times as long.
+
+    Raises
+    ------
+    Race
+        From a launch in which two threads are at one number, one of them writes, and no barrier is between them.
+    """
+    token = _watching.set(on)
+    try:
+        yield
+    finally:
+        _watching.reset(token)
 
 
 def _memory(array: Any, dtype: str) -> Any:
-    """What a kernel indexes: numbers of NumPy's where they are rounded, Python's own where they count."""
+    """The host's vector that plays an array of a device."""
     host = getattr(array, "host", array)
     if host.dtype != dtype or host.ndim != 1 or not host.flags.c_contiguous:
         raise TypeError(f"an array of {host.ndim} axes of {host.dtype}, where a contiguous vector of {dtype} is read")
-    return memoryview(host) if dtype.startswith("int") else host
+    return host
+
+
+def _seen(watch: Watch | None, name: str, host: Any) -> Any:
+    """What a kernel indexes: numbers of NumPy's where they are rounded, Python's own where they count."""
+    if watch is not None:
+        return Watched(watch, name, host)
+    return memoryview(host) if host.dtype.kind == "i" else host
 
 
 class _Block:
     """The threads of a block by what they do: run, wait for one another, or wait for other blocks."""
 
-    def __init__(self, index: int, shared_bytes: int):
-        self.index = index
+    def __init__(self, index: int, shared_bytes: int, watch: Watch | None):
+        self.index, self.watch = index, watch
         self.ready: list[tuple[int, Iterator[Any]]] = []
         self.waiting: list[tuple[int, Iterator[Any]]] = []
         self.away: list[tuple[int, Iterator[Any], tuple[Any, int, int]]] = []
@@ -79,7 +112,7 @@ class _Block:
         if name not in self._views:
             item = np.dtype(name).itemsize
             whole = self._bytes[: len(self._bytes) // item * item].view(name)
-            self._views[name] = memoryview(whole) if whole.dtype.kind == "i" else whole
+            self._views[name] = _seen(self.watch, "shared", whole)
         return self._views[name]
 
     def opened(self) -> bool:
@@ -87,17 +120,24 @@ class _Block:
         for one in [one for one in self.away if one[2][0][one[2][1]] >= one[2][2]]:
             self.away.remove(one)
             self.ready.append(one[:2])
-        if not self.ready and not self.away:
+            if self.watch is not None:
+                self.watch.told(self.index, one[0], *one[2][1:])
+        if not self.ready and not self.away and self.waiting:
             self.ready, self.waiting = self.waiting, []
+            if self.watch is not None:
+                self.watch.met(self.index, [thread for thread, _ in self.ready])
         return bool(self.ready)
 
 
 class _Launch:
     """One run of a kernel over all its blocks."""
 
-    def __init__(self, kernel: Simulated, blocks: int, threads: int, shared_bytes: int, given: list, cooperative: bool):
-        self.kernel, self.given, self.cooperative = kernel, given, cooperative
-        self.blocks = [_Block(index, shared_bytes) for index in range(blocks)]
+    def __init__(
+        self, kernel: Simulated, blocks: int, threads: int, shared_bytes: int, given: list, cooperative: bool,
+        watch: Watch | None,
+    ):  # fmt: skip
+        self.kernel, self.given, self.cooperative, self.watch = kernel, given, cooperative, watch
+        self.blocks = [_Block(index, shared_bytes, watch) for index in range(blocks)]
         self.threads = threads
 
     def run(self) -> None:
@@ -138,6 +178,8 @@ class _Launch:
         if not self.cooperative and len(self.blocks) > 1:
             raise SimulationError("blocks wait for one another in a launch that is not cooperative")
         counters[slot] += 1
+        if self.watch is not None:
+            self.watch.arrived(now.block, now.thread, slot, counters[slot])
         return counters, slot, target
 
 

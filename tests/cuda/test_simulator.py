@@ -50,7 +50,8 @@ for t in range(load(numbers, 0)):
     total = float32(0)
     for k in range(blocks()):
         total += load(tape, (t % 2) * 3 + k)
-    store(tape, (1 - t % 2) * 3 + block(), total + float32(block()))
+    if thread() == 0:
+        store(tape, (1 - t % 2) * 3 + block(), total + float32(block()))
     arrive_and_wait(counters, 1, (t + 1) * blocks())
 """
     tape, counters = launched(body, 3, 2, 6, numbers=[5], cooperative=True)
