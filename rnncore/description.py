@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -60,6 +60,9 @@ class Description:
         self.loops  # noqa: B018  (sizes that do not fit are refused here)
         self.shapes  # noqa: B018  (names that clash are refused here)
         self.features  # noqa: B018  (merges and residuals that cannot be are refused here)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}  # not what follows from these
 
     def _check_decoder(self) -> None:
         """A decoder writes in lengths of its own: it is a whole network."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,19 +21,58 @@ __all__ = ["Tape", "infer", "forward", "backward", "infer_rows", "forward_rows",
 _READOUT = "readout.V", "readout.c"
 
 
-@dataclass(eq=False)
 class Tape:
-    """What BPTT needs of a forward pass. ``release()`` or collection gives its memory back."""
+    """What BPTT needs of a forward pass. ``release()`` or collection gives its memory back.
 
-    pass_: Any
-    node: Any
-    rows: np.ndarray
-    batch: Batch
+    Of the network `net`, `size` sequences, outputs of `shape`, and the dtype of its parameters.
+    """
+
+    net: Any
+    size: int
     shape: tuple[int, ...]
-    released: bool = False
+    dtype: np.dtype
+    released = True  # until there is something
 
     def release(self) -> None:
         """Give the memory back; the tape is of no further use."""
+        raise NotImplementedError
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the tape holds."""
+        raise NotImplementedError
+
+    def back(self, params: Params, dy: np.ndarray | None, dfinal):
+        """Adjoints of inputs and initial states in the caller's shapes, and gradients, from that of y."""
+        raise NotImplementedError
+
+    def back_rows(self, params: Params, do: np.ndarray) -> Params:
+        """Gradients from the adjoint of the output rows (see `forward_rows`)."""
+        raise NotImplementedError
+
+    def check(self, params: Params) -> None:
+        """Raise `InputError` unless there is a way back with these parameters."""
+        if self.released:
+            raise InputError("the tape has been released: run net.forward again")
+        if params.dtype != self.dtype:
+            raise InputError(f"the tape was made with {self.dtype} parameters, got {params.dtype}")
+
+    def __del__(self):
+        if not self.released:
+            self.release()
+
+    def __repr__(self) -> str:
+        return f"<Tape of {self.size} sequences: {'released' if self.released else f'{self.nbytes} bytes'}>"
+
+
+class _PassTape(Tape):
+    """What the loops of a pass kept."""
+
+    def __init__(self, pass_: Pass, node, rows: np.ndarray, batch: Batch, shape: tuple[int, ...]):
+        self.pass_, self.node, self.rows, self.batch, self.shape = pass_, node, rows, batch, shape
+        self.net, self.size, self.dtype, self.released = pass_.net, batch.size, pass_.dtype, False
+
+    def release(self) -> None:
         if not self.released:
             self.released = True
             for loop in loops_of(self.node):
@@ -42,14 +80,25 @@ class Tape:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the tape holds."""
         return sum(loop.nbytes for loop in loops_of(self.node))
 
-    def __del__(self):
-        self.release()
+    def back(self, params, dy, dfinal):
+        batch, net, cut = self.batch, self.net, self.batch.out.segments
+        rows = dy if dy is None or not net.per_step else dy.reshape(-1, dy.shape[-1])
+        if rows is not None and net.per_step and cut is not None:
+            rows = rows[cut.steps]
+        elif rows is not None and net.per_step and net.outputs is not None and not batch.out.full:
+            rows = rows[_user_rows(batch.out).index(batch.out.lengths)]
+        dxs, dstarts, grads = _backward(net, params, self, rows, dfinal, want_dx=True)
+        return _as_given(net, batch, dxs, params.dtype), dstarts, grads
 
-    def __repr__(self) -> str:
-        return f"<Tape of {self.batch.size} sequences: {'released' if self.released else f'{self.nbytes} bytes'}>"
+    def back_rows(self, params, do):
+        net, written = self.net, self.batch.out
+        if net.outputs is None and net.per_step and not written.full and written.segments is None:
+            full = memory.zeros((written.size * written.time, net.features), params.dtype)
+            full[_user_rows(written).index(written.lengths)] = do
+            do = full
+        return _backward(net, params, self, do, {}, want_dx=False)[2]
 
 
 def _start(net, params, batch, training, seed, packed=None, kind=Pass):
@@ -114,7 +163,7 @@ def forward(net, params, batch: Batch, seed):
     """As `infer`, with a tape."""
     pass_, node, rows, _ = _start(net, params, batch, True, seed)
     y = _finish(net, pass_, rows, batch)
-    return y, _final(pass_, batch), Tape(pass_, node, rows, batch, y.shape)
+    return y, _final(pass_, batch), _PassTape(pass_, node, rows, batch, y.shape)
 
 
 def infer_rows(net, params, batch: Batch):
@@ -125,9 +174,13 @@ def infer_rows(net, params, batch: Batch):
 
 def forward_rows(net, params, batch: Batch, seed, kind=Pass):
     """As `infer_rows`, with a tape; `kind` is what a pass is made by."""
+    if kind is Pass and seed is None:
+        found = net.trainings(params.dtype).laid(params, batch, False)
+        if found is not None:
+            return found[0].reshape(-1, found[0].shape[-1]), *found[1:]
     pass_, node, rows, out = _start(net, params, batch, True, seed, kind=kind)
     o = _output_rows(net, pass_, batch, rows, out)
-    return o, _final(pass_, batch), Tape(pass_, node, rows, batch, o.shape)
+    return o, _final(pass_, batch), _PassTape(pass_, node, rows, batch, o.shape)
 
 
 def _output_rows(net, pass_, batch, rows, out):
@@ -143,11 +196,9 @@ def backward(net, params, tape: Tape, dy, dstate):
     net.check_params(params)
     if not isinstance(tape, Tape):
         raise InputError(f"tape must be what net.forward returned, got {type(tape).__name__}")
-    if tape.pass_.net is not net and tape.pass_.net != net:
-        raise InputError(f"the tape is of another network, {tape.pass_.net!r}; this one is {net!r}")
-    batch, cut = tape.batch, tape.batch.out.segments
-    dfinal = as_state(net, batch, dstate) or {}
-    rows = None
+    if tape.net is not net and tape.net != net:
+        raise InputError(f"the tape is of another network, {tape.net!r}; this one is {net!r}")
+    dfinal = {path: np.asarray(d, params.dtype) for path, d in (as_state(net, tape.size, dstate) or {}).items()}
     if dy is not None:
         dy = as_array(dy, "dy")
         if dy.shape != tape.shape:
@@ -155,13 +206,8 @@ def backward(net, params, tape: Tape, dy, dstate):
         if dy.dtype.kind not in "fiub":
             raise InputError(f"dy must be numbers, got {dy.dtype}")
         dy = np.ascontiguousarray(dy, params.dtype)
-        rows = dy.reshape(-1, dy.shape[-1]) if net.per_step else dy
-        if net.per_step and cut is not None:
-            rows = rows[cut.steps]
-        elif net.per_step and net.outputs is not None and not batch.out.full:
-            rows = rows[_user_rows(batch.out).index(batch.out.lengths)]
-    dxs, dstarts, grads = _backward(net, params, tape, rows, dfinal, want_dx=True)
-    return _as_given(net, batch, dxs, params.dtype), dstarts, grads
+    tape.check(params)
+    return tape.back(params, dy, dfinal)
 
 
 def _as_given(net, batch: Batch, dxs, dtype):
@@ -185,24 +231,16 @@ def _as_given(net, batch: Batch, dxs, dtype):
 
 def backward_rows(net, params, tape: Tape, do: np.ndarray) -> Params:
     """Gradients of the parameters from the adjoint of the output rows (see `infer_rows`)."""
-    written = tape.batch.out
-    if net.outputs is None and net.per_step and not written.full and written.segments is None:
-        full = memory.zeros((written.size * written.time, net.features), params.dtype)
-        full[_user_rows(written).index(written.lengths)] = do
-        do = full
-    return _backward(net, params, tape, do, {}, want_dx=False)[2]
+    tape.check(params)
+    return tape.back_rows(params, do)
 
 
 def _user_rows(batch: Batch | Writing) -> Rows:
     return Rows(np.arange(batch.size) * batch.time, 1)
 
 
-def _backward(net, params, tape: Tape, do: np.ndarray | None, dfinal, want_dx: bool):
+def _backward(net, params, tape: _PassTape, do: np.ndarray | None, dfinal, want_dx: bool):
     """`do`: adjoint of what the readout gave; without a readout, of the output in the rows it was written to."""
-    if tape.released:
-        raise InputError("the tape has been released: run net.forward again")
-    if params.dtype != tape.pass_.dtype:
-        raise InputError(f"the tape was made with {tape.pass_.dtype} parameters, got {params.dtype}")
     pass_ = copy.copy(tape.pass_)  # the tape stays as it is: backward may run again, and from several threads
     pass_.params, pass_.dstate = params, {}
     grads = Params.zeros(net.shapes, params.dtype)

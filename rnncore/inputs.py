@@ -201,8 +201,8 @@ def _check_tokens(batch: Batch, size: int) -> None:
         raise InputError(f"tokens must lie in 0..{size - 1}, got {bad}")
 
 
-def as_state(net, batch: Batch, state) -> dict[str, np.ndarray] | None:
-    """Given initial states, checked; None where none is given."""
+def as_state(net, size: int, state) -> dict[str, np.ndarray] | None:
+    """Given states of `size` sequences, checked; None where none is given."""
     if state is None:
         return None
     if not isinstance(state, Mapping):
@@ -213,7 +213,7 @@ def as_state(net, batch: Batch, state) -> dict[str, np.ndarray] | None:
     checked = {}
     for path, value in state.items():
         array = as_numbers(value, f"state {path!r}", False)
-        want = (batch.size, *net.state_shapes[path])
+        want = (size, *net.state_shapes[path])
         if array.shape != want:
             raise InputError(f"state {path!r} must have shape {want}, got {array.shape}")
         checked[path] = array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -158,9 +159,18 @@ class Network(Description):
         from .execute import forward
 
         given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
+        others = (lengths, seed, target, teacher_forcing, checkpoint, *given.values())
+        self.check_params(params)
+        programs = self.trainings(params.dtype)
+        plain = programs.fit and all(value is None for value in others)
+        ready = plain and state is None and programs.takes(x)
+        found = programs.plain(params, x) if ready else None
+        if found is not None:
+            return found
         batch = self._batch(params, x, lengths, state, target, teacher_forcing, seed, **given)
         batch.checkpoint = as_checkpoint(checkpoint)
-        return forward(self, params, batch, seed)
+        found = programs.laid(params, batch, True) if plain and not ready else None
+        return forward(self, params, batch, seed) if found is None else found
 
     def attention(self, params: Params, x, **given):
         """Outputs, and the weights with which a decoder attends to each step of its source.
@@ -411,13 +421,26 @@ class Network(Description):
 
         return Stepper(self, params, batch, weights)
 
+    @cached_property
+    def _programs(self) -> dict[np.dtype, Any]:
+        return {}
+
+    def trainings(self, dtype: np.dtype):
+        """The programs of training steps with parameters of a dtype (see `rnncore.whole_training.Trainings`)."""
+        found = self._programs.get(dtype)
+        if found is None:
+            from .whole_training import Trainings
+
+            found = self._programs.setdefault(dtype, Trainings(self, dtype))
+        return found
+
     def _batch(
         self, params: Params, x, lengths, state, target=None, teacher_forcing=None, seed=None, *, mask=None, reset=None,
         steps=None, target_lengths=None,
     ) -> Batch:  # fmt: skip
         self.check_params(params)
         batch = batch_of(self, params.dtype, x, lengths, None if writes(self) else steps, state)
-        batch.state = as_state(self, batch, state)
+        batch.state = as_state(self, batch.size, state)
         batch.segments = segments_of(batch, mask, reset)
         set_writing(self, batch, target, target_lengths, steps)
         if teacher_forcing is None and target is not None and writes(self):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from .bound import Bound
 from .combine.blocks import Block, Chain, Join, Loop, Reverse, reads_backward
 from .cpu.advance import ROOM, STATE, X, Y, runner
-from .cpu.stepping import Program
+from .cpu.run import LoopTape
+from .cpu.stepping import NotWritten, Program, Readout
 from .errors import InputError
-from .inputs import Batch, as_state
+from .inputs import as_state
 from .layout import Rows
 
-__all__ = ["NotWritten", "Steps", "check_steps"]
+__all__ = ["Steps", "check_steps", "each", "ends"]
 
 Arrays = Mapping[str, np.ndarray]
 Out = tuple[np.ndarray, Rows | None]
@@ -28,8 +29,23 @@ def check_steps(net, what: str) -> None:
         raise InputError(f"a one-to-many network cannot {what}: its vector comes once, call it with steps=")
 
 
-class NotWritten(Exception):
-    """There is no program of this: it goes the long way."""
+def ends(program: Program, array: np.ndarray) -> np.ndarray:
+    """The last step of each sequence."""
+    if program.varied:
+        raise NotWritten
+    return array[program.time - 1 :: program.time]
+
+
+def each(program: Program, instruction: Callable, array: np.ndarray, other: Out, back: bool = False) -> None:
+    """An instruction from an array to `other`, in its order of steps; with `back`, from `other` to the array."""
+    time, pairs = program.time, [(array, other[0])]
+    if other[1] is not None and other[1].step < 0:
+        if program.varied:
+            raise NotWritten
+        at = [slice(b * time, (b + 1) * time) for b in range(program.batch)]
+        pairs = [(array[k], other[0][k][::-1]) for k in at]
+    for pair in pairs:
+        instruction(*pair[::-1] if back else pair)
 
 
 class Steps:
@@ -46,7 +62,10 @@ class Steps:
         The network does with lengths what programs do not.
     """
 
-    def __init__(self, run: Bound, batch: int, parallel: bool, time: int | None = None, varied: bool = False):
+    place: int = ROOM  # of what blocks hand on
+    keep: int | None = None  # place of what BPTT needs
+
+    def __init__(self, run: Any, batch: int, parallel: bool, time: int | None = None, varied: bool = False):
         self.run, self.net, self.batch, self.dtype = run, run.net, batch, run.dtype
         net, program = self.net, Program(str(run.dtype), batch, parallel, 1 if time is None else time, varied)
         self.program = program
@@ -68,10 +87,10 @@ class Steps:
         x = program.array(X, self.columns, self.x_dtype)
         if self.tokens:
             program.tokens(x, net.inputs.size)
-        read = out if net.outputs is None else program.array(ROOM, net.block.features(net.fed), rows=many)
+        read = out if net.outputs is None else self._room(net.block.features(net.fed), many)
         self._block(net.block, "", self.parts(x), program.rows, net.fed, (read, rows))
         if net.outputs is not None:
-            program.affine(read, self.run.readout, out, rows is not None)
+            program.affine(read, self._readout(), out, rows is not None)
         if program.varied and rows is not None:
             program.own("clear", out, out.strides[0], program.lengths, self.batch, program.time)
 
@@ -85,37 +104,48 @@ class Steps:
             at += size
         return found
 
-    # blocks: `out` is an array and the rows of each step in it, or, for the final output alone, None
-    def _block(self, block: Block, prefix: str, xs: Arrays, rows: Rows, sizes, out: Out) -> None:
-        if isinstance(block, Loop):
-            self._loop(prefix, xs, rows, out)
-        elif isinstance(block, Reverse):
-            backward = None if out[1] is None else self.program.reversed(out[1])
-            self._block(block.block, prefix, xs, self.program.reversed(rows), sizes, (out[0], backward))
-        elif isinstance(block, Join):
-            self._join(block, prefix, xs, rows, sizes, out)
-        else:
-            assert isinstance(block, Chain)
-            self._chain(block, prefix, xs, rows, sizes, out)
+    def _room(self, columns: int, rows: int | None = None) -> np.ndarray:
+        """An array for what blocks hand on."""
+        return self.program.array(self.place, columns, rows=rows)
 
-    def _loop(self, prefix: str, xs: Arrays, rows: Rows, out: Out) -> None:
+    def _prepared(self, prefix: str):
+        return self.run.loops[prefix]
+
+    def _readout(self) -> Readout:
+        return self.run.readout
+
+    # blocks: `out` is an array and the rows of each step in it, or, for the final output alone, None
+    def _block(self, block: Block, prefix: str, xs: Arrays, rows: Rows, sizes, out: Out):
+        """Write a block; what the way back needs of it."""
+        if isinstance(block, Loop):
+            return self._loop(prefix, xs, rows, out)
+        if isinstance(block, Reverse):
+            backward = None if out[1] is None else self.program.reversed(out[1])
+            return self._block(block.block, prefix, xs, self.program.reversed(rows), sizes, (out[0], backward))
+        if isinstance(block, Join):
+            return self._join(block, prefix, xs, rows, sizes, out)
+        assert isinstance(block, Chain)
+        return self._chain(block, prefix, xs, rows, sizes, out)
+
+    def _loop(self, prefix: str, xs: Arrays, rows: Rows, out: Out) -> LoopTape | None:
         (layer, numbers), program = self.net.loops[prefix], self.program
         step = layer.step
         states = {s: self._states[prefix + s] for s in step.states}
         tokens = self.tokens and xs.get("x") is not None and xs["x"].dtype.kind == "i"
-        given = layer, numbers, self.run.loops[prefix], xs, rows
+        given = layer, numbers, self._prepared(prefix), xs, rows
         if out[1] is not None:
-            program.loop(*given, out, states, tokens)
-        elif step.separate_output:
+            return program.loop(*given, out, states, tokens, keep=self.keep)
+        if step.separate_output:
             own = program.array(ROOM, numbers[step.output.shape[0]])
-            program.loop(*given, (own, program.rows), states, tokens)
-            program.copy(self._ends(own), out[0])
+            tape = program.loop(*given, (own, program.rows), states, tokens, keep=self.keep)
+            program.copy(ends(program, own), out[0])
         else:
-            program.loop(*given, None, states, tokens)
+            tape = program.loop(*given, None, states, tokens, keep=self.keep)
             program.copy(states[step.output_state], out[0])
+        return tape
 
-    def _join(self, block: Join, prefix: str, xs: Arrays, rows: Rows, sizes, out: Out) -> None:
-        column, (target, order) = 0, out
+    def _join(self, block: Join, prefix: str, xs: Arrays, rows: Rows, sizes, out: Out) -> list:
+        column, (target, order), kept = 0, out, []
         total, inside = target, None if order is None else self.program.rows
         if block.merge != "concat":
             if order is not None and order.step < 0:
@@ -125,53 +155,40 @@ class Steps:
             width = inner.features(sizes)
             if block.merge == "concat":
                 part = target[:, column : column + width]
-                self._block(inner, f"{prefix}{name}.", xs, rows, sizes, (part, order))
+                kept.append(self._block(inner, f"{prefix}{name}.", xs, rows, sizes, (part, order)))
                 column += width
             else:
                 part = self.program.array(ROOM, width, rows=len(total))
-                self._block(inner, f"{prefix}{name}.", xs, rows, sizes, (part, inside))
+                kept.append(self._block(inner, f"{prefix}{name}.", xs, rows, sizes, (part, inside)))
                 self.program.add(part, total)
         if block.merge == "mean":
             self.program.scale(total, 1 / len(block.blocks))
         if total is not target:
-            self._each(self.program.copy, total, out)
+            each(self.program, self.program.copy, total, out)
+        return kept
 
-    def _chain(self, block: Chain, prefix: str, xs: Arrays, rows: Rows, sizes, out: Out) -> None:
+    def _chain(self, block: Chain, prefix: str, xs: Arrays, rows: Rows, sizes, out: Out) -> tuple[list, Rows | None]:
+        """What is kept of the blocks, and the order that the inputs were turned from, if they were."""
+        kept, turned = [], None
         if len(xs) > 1 and rows.step < 0:  # later blocks read what was turned together with what was not
-            xs, rows = self._turned(xs, rows), self.program.rows
+            xs, turned, rows = self._turned(xs, rows), rows, self.program.rows
         for k, inner, read in block.stages(sizes):
             last = k == len(block.blocks) - 1
-            to = out if last else (self.program.array(ROOM, inner.features(read)), self.program.rows)
-            self._block(inner, f"{prefix}{k}.", xs, rows, read, to)
+            to = out if last else (self._room(inner.features(read)), self.program.rows)
+            kept.append(self._block(inner, f"{prefix}{k}.", xs, rows, read, to))
             if block.residual and k:
-                self._each(self.program.add, self._ends(xs["x"]) if to[1] is None else xs["x"], to)
+                before = ends(self.program, xs["x"]) if to[1] is None else xs["x"]
+                each(self.program, self.program.add, before, to)
             if not last:
                 xs, rows = {**xs, "x": to[0]}, self.program.rows
+        return kept, turned
 
     # rows in an order of time
-    def _ends(self, array: np.ndarray) -> np.ndarray:
-        """The last step of each sequence."""
-        if self.program.varied:
-            raise NotWritten
-        return array[self.program.time - 1 :: self.program.time]
-
     def _turned(self, xs: Arrays, rows: Rows) -> dict[str, np.ndarray]:
-        turned = {name: self.program.array(ROOM, x.shape[1]) for name, x in xs.items()}
+        turned = {name: self._room(x.shape[1]) for name, x in xs.items()}
         for name, x in xs.items():
-            self._each(self.program.copy, turned[name], (x, rows), back=True)
+            each(self.program, self.program.copy, turned[name], (x, rows), back=True)
         return turned
-
-    def _each(self, instruction: Callable, array: np.ndarray, other: Out, back: bool = False) -> None:
-        """An instruction from an array to `other`, in its order of steps; with `back`, from `other` to the array."""
-        time = self.program.time
-        pairs = [(array, other[0])]
-        if other[1] is not None and other[1].step < 0:
-            if self.program.varied:
-                raise NotWritten
-            at = [slice(b * time, (b + 1) * time) for b in range(self.batch)]
-            pairs = [(array[k], other[0][k][::-1]) for k in at]
-        for pair in pairs:
-            instruction(*pair[::-1] if back else pair)
 
     # a run's memory
     def states(self, memory: np.ndarray) -> dict[str, np.ndarray]:
@@ -184,8 +201,7 @@ class Steps:
 
     def checked(self, state) -> dict[str, np.ndarray] | None:
         """Given states, checked (see `as_state`)."""
-        lengths = np.zeros(self.batch, np.int64)
-        return as_state(self.net, Batch({}, lengths, lengths, 0, "padded", True), state)
+        return as_state(self.net, self.batch, state)
 
     def begin(self, memory: np.ndarray, given: Mapping[str, np.ndarray] | None) -> None:
         """Set the states to those given, the others to what sequences start from."""

@@ -89,7 +89,7 @@ def _input_directions(net, params: Params, batch: Batch, x, dx, steps) -> dict[s
 
 def _start_directions(net, batch: Batch, dstate) -> dict[str, np.ndarray]:
     """Directions of initial states: of those that something else makes, only where they are given instead."""
-    directions, given = as_state(net, batch, dstate) or {}, batch.state or {}
+    directions, given = as_state(net, batch.size, dstate) or {}, batch.state or {}
     made = {*batch.bridged, *(path for path, *_ in net.block.handed("", net.fed) if path not in given)}
     for path in directions:
         if path in made:

@@ -11,14 +11,18 @@ from functools import partial
 
 import numpy as np
 
-from .advance import ADD, CALL, COPY, FIXED, LOADED, PLACES, ROOM, ROWS, SCALE, STATE, WORDS, X, Y, runner
+from .advance import ADD, CALL, COPY, FIXED, LOADED, PLACES, ROOM, ROWS, SCALE, STATE, TAPE, WORDS, X, Y, runner
 from .memory import Buffer, address_of
 from .pool import with_team
 
-__all__ = ["ALIGN", "Instructions", "Run"]
+__all__ = ["ALIGN", "Instructions", "NotWritten", "Run"]
 
 ALIGN = 64
 _SHORT_FLOPS = 1e6  # what is shorter keeps the interpreter's lock: another thread may hold what was let go for 5 ms
+
+
+class NotWritten(Exception):
+    """There is no program of this: it goes the long way."""
 
 
 class Instructions:
@@ -85,10 +89,6 @@ class Instructions:
         """Bytes from the beginning of its place to an array."""
         return self._where(address_of(array))[1]
 
-    def nbytes_of(self, kind: int) -> int:
-        """Bytes that a place needs."""
-        return self._bytes[kind]
-
     # instructions
     def _put(self, *words: int) -> None:
         self._code.append([*words, *[0] * (WORDS - len(words))])
@@ -140,7 +140,7 @@ class Instructions:
         text = np.array([[len(self._code), self._bytes[STATE]]], np.int64).ravel()
         self._text = np.concatenate([text, np.array(self._code, np.int64).ravel()])
         self.address = address_of(self._text)
-        self.state_bytes = self._bytes[STATE]
+        self.state_bytes, self.tape_bytes = self._bytes[STATE], self._bytes[TAPE]
         self.nbytes = self.state_bytes + self._bytes[ROOM] + ALIGN
         for buffer in self._lent:
             buffer.give_back()

@@ -14,7 +14,7 @@ from ..lang.cell import Stepped
 from ..lang.graph import topological
 from ..layout import Layout, Rows, Sources
 from ..plan.adjoint import adjoint_of
-from ..reference.parameters import call_values, direct_gradients, parameter_gradients
+from ..reference.parameters import call_values, direct_gradients, parameter_gradients, parameter_roots
 from .bfloat16 import halved, products
 from .board import SHARED
 from .call import Call, Prepared
@@ -24,7 +24,7 @@ from .pool import available_threads
 
 __all__ = [
     "LoopTape", "forward_call", "forward_sequences", "loop_backward", "loop_forward", "prepare", "reverse_call",
-    "threads_for",
+    "sums_are_gradients", "threads_for",
 ]  # fmt: skip
 
 _FORWARD_BYTES = 2**17  # work of a chunk and thread that stays in a second-level cache
@@ -308,6 +308,11 @@ def reverse_call(tape: LoopTape, prepared: Prepared, adjoints, dxs, grads, sums,
         table = functions(prepared.code.dtype)
         call.inputs_as(table["lookup"], table["scatter"])
     return call, {s: call.carried_array(f"adj.{s}", 2 * layout.batch, widths[s]) for s in step.states}
+
+
+def sums_are_gradients(step, plan) -> bool:
+    """Whether what a reverse kernel sums are the gradients of the parameters, with nothing to be done after it."""
+    return not parameter_roots(step) and all(total.name in direct_gradients(step) for total in plan.sums)
 
 
 def _own_sums(plan, step, sizes, dtype) -> dict[str, np.ndarray]:

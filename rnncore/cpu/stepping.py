@@ -12,13 +12,16 @@ from .advance import COPY, FIXED, LENGTHS, ROOM, RUN, TOKENS
 from .bfloat16 import products, upper_halves
 from .call import Call, Prepared
 from .dense import packed_map
-from .instructions import ALIGN, Instructions, Run
+from .instructions import ALIGN, Instructions, NotWritten, Run
 from .loop import LoopWeights, compiled, functions, packing_of
+from .machine import host
 from .memory import address_of, take
 from .pool import launch_address
-from .run import LoopTape, forward_call, forward_sequences, reverse_call, threads_for
+from .run import LoopTape, forward_call, forward_sequences, reverse_call, sums_are_gradients, threads_for
 
-__all__ = ["Program", "Readout", "Run"]
+__all__ = ["NotWritten", "Program", "Readout", "Run"]
+
+_PACKED_BYTES = 2**20  # of the weights of a layer: more are packed by several threads
 
 
 @dataclass(eq=False)
@@ -152,8 +155,16 @@ class Program(Instructions):
         """The way back through a loop: `states` are adjoints of the final states, then those of the initial ones.
 
         `dxs` are written, to `grads` is added.
+
+        Raises
+        ------
+        NotWritten
+            Gradients of parameters do not come from the loop as they are.
         """
-        step, nothing = tape.layer.step, np.zeros(tape.sizes[tape.layer.step.output.shape[0]], self.dtype)
+        step, plan = tape.layer.step, prepared.code.plan
+        if not sums_are_gradients(step, plan):
+            raise NotWritten
+        nothing = np.zeros(tape.sizes[step.output.shape[0]], self.dtype)
         adjoints = {f"d{n}": (nothing, 0) for n in step.seeded} | {"dy": (nothing if dy is None else dy, 0)}
         call, carried = reverse_call(tape, prepared, adjoints, dxs, grads, {}, {})
         self._begin(call)
@@ -164,9 +175,17 @@ class Program(Instructions):
             self._unsorted(carried[s], None, states[s])
 
     def packed(self, layer, which: str, sizes, params) -> Prepared:
-        """Kernel and weights of a layer, packed by each run (see `rnncore.cpu.run.prepare`)."""
+        """Kernel and weights of a layer, packed by each run (see `rnncore.cpu.run.prepare`).
+
+        Raises
+        ------
+        NotWritten
+            Weights are many, or go through a function of their own before.
+        """
         code = compiled(layer.step, which, str(self.dtype))
         packing = packing_of(code, layer.step, sizes)
+        if packing.computed or packing.bytes > _PACKED_BYTES:
+            raise NotWritten
         memory = take(packing.bytes)
         self._lend(memory)
         raw = memory.array((packing.bytes,), np.uint8)
@@ -179,6 +198,30 @@ class Program(Instructions):
 
     def _pack(self, table: np.ndarray, to: np.ndarray, source: np.ndarray) -> None:
         self.library(functions(str(self.dtype))["pack"], table, len(table), to, source)
+
+    def packed_map(self, w: np.ndarray, by_k: int, by_n: int, k: int, n: int, start: np.ndarray | None) -> Readout:
+        """A (k, n) matrix and a row, zero if there is none, packed by each run (see `rnncore.cpu.dense.packed_map`)."""
+        wide = -(-n // host().lanes(str(self.dtype))) * host().lanes(str(self.dtype))
+        packed, origin = (self.array(ROOM, many, rows=1) for many in (max(k * wide, 1), wide))
+        self.zero(packed)
+        self._pack(np.array([[0, 0, by_k, by_n, k, n, 0, 0, k, n]], np.int64), packed, w)
+        self.zero(origin)
+        if start is not None:
+            self.copy(start[None], origin)
+        return Readout(packed, origin, False)
+
+    def affine_back(self, d: np.ndarray, rows: np.ndarray, v: np.ndarray, dv: np.ndarray, dc: np.ndarray) -> np.ndarray:
+        """The adjoint of the rows of an affine map (see `rnncore.cpu.dense.affine_backward`)."""
+        (many, n), k = d.shape, v.shape[1]
+        table, listed = functions(str(self.dtype)), np.arange(many)
+        scratch = self.array(ROOM, many * 16 + 16, rows=1)
+        self.flops += 2 * n * k * many
+        self.library(table["outer"], d, d.strides[0], listed, 0, rows, rows.strides[0], listed, 0, dv, dv.strides[0],
+                     many, n, k, scratch, 0, 1)  # fmt: skip
+        self.library(table["colsum"], d, d.strides[0], listed, 0, dc, many, n, 0, 1)
+        found = self.array(ROOM, k, rows=many)
+        self.affine(d, self.packed_map(v, v.strides[0], v.strides[1], n, k, None), found, False)
+        return found
 
     def _begin(self, call: Call) -> None:
         self._lend(call.buffer)

@@ -15,7 +15,7 @@ from ..lang.trace import Step
 from ..plan.adjoint import adjoint_of, boundary_of
 from .interpreter import Program
 
-__all__ = ["call_values", "direct_gradients", "parameter_gradients"]
+__all__ = ["call_values", "direct_gradients", "parameter_gradients", "parameter_roots"]
 
 
 @lru_cache(maxsize=512)
@@ -54,6 +54,11 @@ def _reverse_program(step: Step) -> tuple[frozenset[str], Program | None]:
 def direct_gradients(step: Step) -> frozenset[str]:
     """Call-level values of the loop that are parameters and reach it in no other way."""
     return _reverse_program(step)[0]
+
+
+def parameter_roots(step: Step) -> bool:
+    """Whether raw parameters reach the loop through functions of their own."""
+    return _reverse_program(step)[1] is not None
 
 
 def parameter_gradients(step: Step, params, sizes, sums: Mapping[str, Any], put=None) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""Training steps as programs: what one of a shape prepares is the same at the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .cpu import memory
+from .cpu.memory import address_of, take
+from .execute import Tape
+from .inputs import Batch
+from .params import Params
+from .training_steps import ForwardSteps
+from .whole import Shapes, side_by_side
+
+__all__ = ["Trainings", "WholeTape"]
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class WholeTape(Tape):
+    """What a program kept of a forward pass, in one piece of memory."""
+
+    def __init__(self, whole: Training, x: np.ndarray, given: Arrays, single: bool):
+        self.whole, self.x, self.given, self.single = whole, x, tuple(given), single
+        self.kept = take(whole.tape_bytes)
+        self.released, self.shape = False, whole.shape
+        self.net, self.dtype, self.size = whole.net, whole.dtype, whole.batch
+
+    def release(self) -> None:
+        if not self.released:
+            self.released = True
+            self.kept.give_back()
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.released else self.kept.nbytes
+
+    def back(self, params, dy, dfinal):
+        return self.whole.backward(params, self, dy, dfinal)
+
+    def back_rows(self, params, do):
+        return self.whole.backward(params, self, do, {})[2]
+
+
+class Training:
+    """The programs of training steps of one shape: any number of threads may run them at once."""
+
+    def __init__(self, net, dtype: np.dtype, batch: int, time: int, want: bool):
+        self.net, self.dtype, self.batch, self._time = net, dtype, batch, time
+        self._steps = steps = ForwardSteps(net, dtype, batch, time, want)
+        self._forth, self._back = steps.program, steps.back.program
+        self.tape_bytes = self._forth.tape_bytes
+        self.shape = (batch, time, steps.features) if net.per_step else (batch, steps.features)
+        self._want = want and not steps.tokens
+        self._learned = tuple(path for path in net.state_shapes if path + "0" in net.shapes)
+        self.short = self._forth.short and self._back.short
+        self.used = 0
+
+    def forward(self, params: Params, arrays: Arrays, state: Arrays | None, single: bool):
+        """Outputs, final state and tape of inputs by name, C-contiguous; None where a token is out of range."""
+        x, given = side_by_side(self._steps, arrays), state or {}
+        y, tape = memory.empty(self.shape, self.dtype), WholeTape(self, x, given, single)
+        room = take(self._forth.nbytes)
+        try:
+            views = self._states(room)
+            for path in self._learned:
+                views[path][...] = params[path + "0"]
+            for path, value in given.items():
+                views[path][...] = value
+            places = address_of(x), address_of(y), 0, address_of(params.flat), tape.kept.address
+            if self._forth.once(room.address, *places):
+                return None
+            return y, {path: view.copy() for path, view in views.items()}, tape
+        finally:
+            room.give_back()
+
+    def backward(self, params: Params, tape: WholeTape, dy: np.ndarray | None, dfinal: Arrays):
+        """Adjoints of inputs, by name or alone, and of initial states, and gradients (see `Network.backward`)."""
+        steps, grads = self._steps, params.with_flat(memory.zeros(params.flat.shape, self.dtype))
+        dy = memory.zeros(self.shape, self.dtype) if dy is None else dy
+        dx = memory.empty((self.batch * self._time, steps.columns), self.dtype) if self._want else None
+        room = take(self._back.nbytes)
+        try:
+            views = self._states(room)
+            for path, value in dfinal.items():
+                views[path][...] = value
+            places = address_of(tape.x), address_of(dy), 0, address_of(params.flat), tape.kept.address
+            self._back.once(room.address, *places, 0 if dx is None else address_of(dx), address_of(grads.flat))
+            dstate = {path: view.copy() for path, view in views.items()}
+        finally:
+            room.give_back()
+        for path in self._learned:
+            if path not in tape.given:
+                grads[path + "0"][...] += dstate[path].sum(0)
+        return None if dx is None else self._shaped(dx, tape.single), dstate, grads
+
+    def _states(self, room) -> dict[str, np.ndarray]:
+        states = room.array((self._steps.state_size,), self.dtype)
+        states.fill(0)
+        return self._steps.states(states)
+
+    def _shaped(self, dx: np.ndarray, single: bool):
+        if len(self.net.sizes) == 1 and single:
+            return dx.reshape(self.batch, self._time, -1)
+        parts = self._steps.parts(dx).items()
+        return {name: np.ascontiguousarray(d).reshape(self.batch, self._time, -1) for name, d in parts}
+
+
+class Trainings(Shapes):
+    """The programs of a network's training steps of full-length sequences, for one dtype."""
+
+    def write(self, batch: int, time: int, which: bool) -> Training:
+        """With adjoints of inputs if `which`."""
+        return Training(self.net, self.dtype, batch, time, which)
+
+    def plain(self, params: Params, x: np.ndarray):
+        """As of `Training.forward`, of an array that is ready (see `takes`); None: the long way."""
+        whole = self.of(x.shape[0], x.shape[1], True)
+        return None if whole is None else whole.forward(params, {self.names[0]: x}, None, True)
+
+    def laid(self, params: Params, batch: Batch, want: bool):
+        """As of `Training.forward`, of a batch; None: the long way."""
+        others = (batch.lesson, batch.checkpoint, batch.writing, batch.segments)
+        if batch.form != "padded" or not batch.full or any(one is not None for one in others) or not self.fit:
+            return None
+        whole = self.of(batch.size, batch.time, want)
+        return None if whole is None else whole.forward(params, batch.arrays, batch.state, batch.single)

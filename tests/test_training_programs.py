@@ -1,0 +1,203 @@
+"""Training steps of a shape that comes again: one program forward and one back, with the bits of the long way."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+import stress
+from wholes import NETWORKS, inputs_of, same, states_of
+
+import rnncore as rn
+from rnncore.errors import InputError
+
+net, x = NETWORKS["deep"], np.random.default_rng(0).standard_normal((2, 6, 3))
+params = net.init(seed=1, dtype="float64")
+params["0.h0"][:] = 0.3
+
+
+def step(net, params, x, dstate=None, dy=True, **given):
+    """Everything that a training step gives."""
+    y, state, tape = net.forward(params, x, **given)
+    wave = np.cos(np.arange(y.size, dtype="float32")).reshape(y.shape)
+    dx, dstart, grads = net.backward(params, tape, wave if dy else None, dstate=dstate)
+    tape.release()
+    return y, state, dx, dstart, grads.flat
+
+
+@pytest.fixture
+def again(monkeypatch):
+    """Calls `do` until the programs are there, then by them alone."""
+
+    def call(do, *args, **given):
+        for _ in range(2):
+            do(*args, **given)
+        with monkeypatch.context() as m:
+            m.setattr("rnncore.execute._start", None)
+            return do(*args, **given)
+
+    return call
+
+
+def fresh(net):
+    """The network, with no programs."""
+    return copy.copy(net)
+
+
+LONG_WAY = {"named", "named, deep", "backward, named"}  # parameters go through functions of their own
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in LONG_WAY])
+def test_a_training_step_of_a_shape_that_comes_again_gives_the_same_bits(name, dtype, again):
+    own = NETWORKS[name]
+    values = own.init(seed=2, dtype=dtype)
+    for batch, time in ((1, 7), (3, 4), (17, 1)):
+        data, state = inputs_of(own, batch, time, dtype), states_of(own, batch)
+        for given in ({}, {"state": state}, {"state": dict(list(state.items())[-1:]), "dstate": state}, {"dy": False}):
+            np.testing.assert_equal(again(step, own, values, data, **given), step(fresh(own), values, data, **given))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("loss", ["mean_squared", "cross_entropy"])
+def test_a_loss_and_its_gradient_do_so(name, loss, again):
+    own = NETWORKS[name]
+    values, data = own.init(seed=2, dtype="float64"), inputs_of(own, 3, 4)
+    lead, outputs = (3, 4) if own.per_step else (3,), own.outputs or own.features
+    target = np.zeros(lead, int) if loss == "cross_entropy" else np.ones((*lead, outputs))
+
+    def work(own):
+        value, grads = own.loss_and_grad(values, data, target, loss=loss)
+        return value, grads.flat
+
+    if name in LONG_WAY:
+        np.testing.assert_equal([work(own), work(own), work(own)][2], work(fresh(own)))
+    else:
+        np.testing.assert_equal(again(work, own), work(fresh(own)))
+
+
+@pytest.mark.parametrize("name", sorted(LONG_WAY))
+def test_parameters_that_go_through_functions_go_the_long_way(name):
+    own = NETWORKS[name]
+    values, data = own.init(seed=2), inputs_of(own, 3, 4)
+    np.testing.assert_equal([step(own, values, data) for _ in range(3)][2], step(fresh(own), values, data))
+
+
+def test_several_inputs_come_back_by_name(again):
+    own = rn.Network(rn.topologies.deep(stress.gated(4), stress.gated(3)), inputs={"x": 3})
+    values = own.init(seed=0, dtype="float64")
+    got, want = again(step, own, values, {"x": x}), step(fresh(own), values, {"x": x})
+    np.testing.assert_equal(got, want)
+    assert list(got[2]) == ["x"] and got[2]["x"].shape == x.shape
+
+
+def test_the_tape_of_a_program_is_a_tape(again):
+    own = fresh(net)
+    again(step, own, params, x)
+    y, _, tape = own.forward(params, x)
+    first = own.backward(params, tape, y)
+    np.testing.assert_equal(own.backward(params, tape, y)[2].flat, first[2].flat)
+    other = params.with_flat(params.flat * 2)
+    again_at = [own.backward(p, tape, y)[2].flat for p in (other, params)]
+    np.testing.assert_array_equal(again_at[1], first[2].flat)
+    assert not np.array_equal(*again_at) and tape.nbytes > 0 and "2 sequences" in repr(tape)
+    for bad, text in ((y[:1], "dy must have the shape of y"), (y + 0j, "dy must be numbers")):
+        with pytest.raises(InputError, match=text):
+            own.backward(params, tape, bad)
+    with pytest.raises(InputError, match="tape was made with float64 parameters"):
+        own.backward(params.astype("float32"), tape, y)
+    with pytest.raises(InputError, match="the tape is of another network"):
+        NETWORKS["plain"].backward(NETWORKS["plain"].init(dtype="float64"), tape, y)
+    tape.release()
+    tape.release()
+    assert tape.nbytes == 0 and "released" in repr(tape)
+    with pytest.raises(InputError, match="the tape has been released"):
+        own.backward(params, tape, y)
+
+
+def test_what_is_wrong_is_said_at_every_call(again):
+    own = fresh(NETWORKS["tokens"])
+    values, tokens = own.init(seed=0), inputs_of(own, 2, 3)
+    again(step, own, values, tokens)
+    for bad, text in ((tokens + 5, "tokens must lie in 0..4"), (tokens[0], "must have shape"), (None, "x is missing")):
+        with pytest.raises(InputError, match=text):
+            own.forward(values, bad)
+    with pytest.raises(InputError, match="params"):
+        own.forward(net.init(), tokens)
+
+
+def test_other_calls_between_go_their_own_way(again):
+    deep = rn.Network(stress.stacked(stress.gated(4), stress.gated(4), dropout=0.5), inputs=3)
+    values, mask = deep.init(seed=0, dtype="float64"), np.ones((2, 6), int)
+    mask[0, 2:4] = 0
+    again(step, deep, values, x)
+    for given in ({"seed": 3}, {"lengths": [6, 2]}, {"mask": mask}, {"reset": 1 - mask}, {"checkpoint": 2}):
+        np.testing.assert_equal(step(deep, values, x, **given), step(fresh(deep), values, x, **given))
+    for empty in (x[:0], x[:, :0]):
+        for _ in range(3):
+            np.testing.assert_equal(step(deep, values, empty), step(fresh(deep), values, empty))
+
+
+def test_few_shapes_are_kept_and_nothing_of_them_travels():
+    own = fresh(net)
+    for time in range(1, 13):
+        for _ in range(2):
+            step(own, params, np.concatenate([x, x], 1)[:, :time])
+    assert len(own.trainings(params.dtype)._kept) == 8
+    for other in (pickle.loads(pickle.dumps(own)), copy.deepcopy(own), copy.copy(own)):
+        assert other == own and "_programs" not in vars(other)
+        np.testing.assert_equal(step(other, params, x), step(own, params, x))
+
+
+def test_results_are_fresh(again):
+    own = fresh(net)
+    first = again(step, own, params, x)
+    kept = copy.deepcopy(first)
+    again(step, own, params, x + 1)
+    np.testing.assert_equal(first, kept)
+    same(first[:2], kept[:2])
+
+
+def test_large_weights_go_the_long_way(monkeypatch):
+    monkeypatch.setattr("rnncore.cpu.stepping._PACKED_BYTES", 100)
+    own = fresh(net)
+    got = [step(own, params, x) for _ in range(3)]
+    assert not own.trainings(params.dtype)._kept
+    np.testing.assert_equal(got[2], got[0])
+
+
+def test_loops_that_are_worth_threads_give_the_same_bits(again, monkeypatch):
+    own = rn.Network(stress.both_ways(stress.memory(24)), inputs=3, outputs=2)
+    values, data = own.init(seed=0), inputs_of(own, 17, 40, "float32")
+    want = step(fresh(own), values, data)
+    for threads in ("1", "2", "3", "1"):
+        monkeypatch.setenv("RNNCORE_NUM_THREADS", threads)
+        np.testing.assert_equal(again(step, own, values, data), want)
+
+
+def test_threads_train_with_one_network_at_once():
+    own = rn.Network(stress.stacked(stress.memory(24), stress.gated(24)), inputs=3, outputs=2)
+    values = own.init(seed=0)
+    data = [inputs_of(own, batch, 60, "float32") for batch in (1, 1, 9)]
+    data[1] += 1
+    wanted, wrong = [step(fresh(own), values, given) for given in data], []
+
+    def work(k):
+        for _ in range(40):
+            got = step(own, values, data[k])
+            wrong.extend(i for i in (0, 2, 4) if not np.array_equal(got[i], wanted[k][i]))
+
+    threads = [threading.Thread(target=work, args=(k % 3,)) for k in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_program_packs_what_the_parameters_are_at_the_call(again):
+    own, values = fresh(net), params.copy()
+    again(step, own, values, x)
+    values.flat[:] *= 0.5
+    np.testing.assert_equal(again(step, own, values, x), step(fresh(own), values, x))
