@@ -11,6 +11,7 @@ import textwrap
 
 import pytest
 
+from rnncore import folders
 from rnncore.cpu import store
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits of this test are Linux's")
@@ -59,7 +60,7 @@ def state(folder):
 def whole(folder):
     """Every kernel is there, as it was written, and nothing else but what was found to be damaged."""
     kept = [p for p in folder.iterdir() if not p.name.startswith("new-bad-")]
-    return len(kept) == len(TEXTS) and all(store._verified(p) for p in kept)
+    return len(kept) == len(TEXTS) and all(folders.verified(p) for p in kept)
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +110,8 @@ def test_a_damaged_cache(folder):
     assert processes(folder, 1) == [0]
     for bad in folder.glob("new-bad-*"):
         os.utime(bad, (0, 0))
-    store._sweep(folder)
-    assert sorted(folder.iterdir()) == sorted(p for p in folder.iterdir() if store._verified(p))
+    folders.sweep(folder)
+    assert sorted(folder.iterdir()) == sorted(p for p in folder.iterdir() if folders.verified(p))
 
 
 def no_more_superuser():
@@ -150,10 +151,11 @@ def test_a_full_disk(tmp_path):
 
 KILLED = f"""
     import os, signal, sys
-    from rnncore.cpu import native, store
+    from rnncore import folders
+    from rnncore.cpu import store
 
     name, turn = sys.argv[1], int(sys.argv[2])
-    holder = os if hasattr(os, name) else store
+    (holder,) = [module for module in (os, folders, store) if hasattr(module, name)]
     whole, calls = getattr(holder, name), []
 
     def killed(*given):
@@ -179,7 +181,7 @@ def test_a_process_killed_while_it_compiles(where, turn, tmp_path):
     for path in left:
         assert path.exists()
         os.utime(path, (0, 0))
-    store._sweep(folder)
+    folders.sweep(folder)
     assert whole(folder) and processes(folder, 1) == [0]
 
 

@@ -14,6 +14,7 @@ import pytest
 import stress
 
 import rnncore as rn
+from rnncore import folders
 from rnncore.cpu import loop, store
 from rnncore.cpu.native import compile_text
 
@@ -61,7 +62,7 @@ def only_folder():
 
 def test_a_kernel_is_compiled_once_and_then_read(fresh):
     assert compiled(fresh()) and not compiled(fresh())
-    assert store._verified(only_folder()) and not list(store.cache_folder().glob("new-*"))
+    assert folders.verified(only_folder()) and not list(store.cache_folder().glob("new-*"))
 
 
 def test_it_stays_in_memory_and_leaves_no_module(fresh):
@@ -145,7 +146,7 @@ def test_a_kernel_that_others_can_write_to_is_not_used(fresh):
 
 def test_a_folder_that_can_only_be_read_serves(fresh, monkeypatch):
     fresh()
-    monkeypatch.setattr(store, "_usable_root", lambda: None)  # the superuser can write everywhere
+    monkeypatch.setattr(folders, "_usable_root", lambda: None)  # the superuser can write everywhere
     before = sorted(p.name for p in only_folder().rglob("*"))
     assert not compiled(fresh())
     assert compiled(fresh(TEXT + "\n"))
@@ -185,7 +186,7 @@ def test_four_processes_at_once_on_an_empty_folder(tmp_path):
         process.stdin.flush()
     assert [p.communicate(timeout=120)[0] for p in running] == ["[True, True, True]\n"] * 4
     left = list((tmp_path / "kernels").iterdir())
-    assert len(left) == 3 and all(store._verified(folder) for folder in left)
+    assert len(left) == 3 and all(folders.verified(folder) for folder in left)
 
 
 NETWORK = """
