@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["Backend", "add", "backend_of", "device_of", "indexed", "namespace", "zeros_beside"]
+__all__ = ["Backend", "add", "backend_of", "chosen", "device_of", "indexed", "namespace", "zeros_beside"]
 
 _MODULES = {"cpu": ".cpu.backend", "cuda": ".cuda.backend"}
 _HOST = (1, 3, 11, 13)  # what DLPack calls memory that the host reads: CPU, pinned by CUDA or ROCm, managed
@@ -94,6 +94,14 @@ def indexed(array: Any, host: np.ndarray) -> Any:
         return host
     device = device_of(array)
     return host if device is None else backend_of(device).index(host)
+
+
+def chosen(array: Any, flags: np.ndarray) -> Any:
+    """The elements of an array where the flags, of its leading axes and on the host, are set."""
+    if type(array) is np.ndarray:
+        return array[flags]
+    flat = array.reshape(-1, *array.shape[flags.ndim :])
+    return flat[indexed(flat, np.flatnonzero(flags))]
 
 
 def zeros_beside(array: Any, shape: tuple[int, ...]) -> Any:

@@ -89,6 +89,8 @@ def as_array(value, what: str, hint: str = "", backend: Backend | None = None) -
     InputError
         It is a list of lists of different lengths, or lies on another device.
     """
+    if type(value) is np.ndarray and backend is None:
+        return value
     if type(value) is not np.ndarray:
         device = device_of(value)
         if backend is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .backends import Backend, backend_of, indexed, namespace
+from .backends import Backend, backend_of, chosen, namespace
 from .compiled_loss import loss_of_rows, loss_step
 from .errors import InputError
 from .forking import renewed
@@ -149,7 +149,7 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
             kind = "class targets" if classes else "targets"
             raise InputError(f"{kind} of loss {loss.name!r} must have shape {want}, got {target.shape}")
         if not one:
-            target = target.reshape(-1, *want[2:])[indexed(target, np.flatnonzero(batch.inside))]
+            target = chosen(target, batch.inside)
     if classes and not target.size:
         target = target.astype(np.int64)  # an empty list says nothing of its type
     if target.dtype.kind not in ("iu" if classes else "fiub") and target.size:
@@ -175,7 +175,7 @@ def _joined(target, batch, classes: bool, outputs: int) -> np.ndarray:
         if part.shape[:1] == (m,):  # as long as its input: what is past the length is not read
             part = part[:n]
         if inside is not None and len(part) == n:
-            part, want = part[indexed(part, np.flatnonzero(inside[k, :n]))], (int(inside[k].sum()), *want[1:])
+            part, want = chosen(part, inside[k, :n]), (int(inside[k].sum()), *want[1:])
         if part.shape != want:
             raise InputError(f"targets of sequence {k} must have shape {want}, got {part.shape}")
         parts.append(part)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import whole
-from .backends import Backend, backend_of, indexed, namespace
+from .backends import Backend, backend_of, chosen, indexed, namespace
 from .combine.blocks import last_loop
 from .combine.wired import Wired
 from .errors import InputError
@@ -132,12 +132,12 @@ def _true_rows(target, batch: Batch | Writing, size: int) -> np.ndarray:
     if isinstance(target, (list, tuple)) and len(target) and hasattr(target[0], "__array__"):
         if len(target) != batch.size:
             raise InputError(f"{len(target)} target sequences are given for {batch.size} input sequences")
-        of = [(k, n, np.flatnonzero(inside[:n])) for k, (n, inside) in enumerate(zip(batch.lengths, batch.inside))]
+        of = [(k, n, inside[:n]) for k, (n, inside) in enumerate(zip(batch.lengths, batch.inside))]
         parts = [_checked(target[k], (), n, size, f"target {k}", batch.backend) for k, n, _ in of]
-        rows = xp.concatenate([part[indexed(part, inside)] for part, (_, _, inside) in zip(parts, of)])
+        rows = xp.concatenate([chosen(part[:n], inside) for part, (_, n, inside) in zip(parts, of)])
     else:
         array = _checked(target, (batch.size,), batch.time, size, "target", batch.backend)
-        rows = array.reshape(-1, *array.shape[2:])[indexed(array, np.flatnonzero(batch.inside))]
+        rows = chosen(array, batch.inside)
     if rows.ndim == 2:
         return rows
     if rows.size and (rows.min() < 0 or rows.max() >= size):
