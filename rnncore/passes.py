@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
-from .backends import backend_of
 from .between import Between, generator_of
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .combine.translate import Translate
+from .cpu import memory
+from .cpu.checkpoint import checkpointed_forward
+from .cpu.run import loop_backward, loop_forward, prepare
 from .inputs import Batch
 from .kept import Kept, loops_of
 from .lang.trace import Step
 from .layout import Layout, Rows, Sources, layout_of, ragged
 from .params import Params
-from .rows import add, beside, ends, last_rows, put
+from .rows import add, beside, last_rows, put
 from .translation import translate, translate_back
 from .zero_length import nought_of
 
@@ -31,8 +33,7 @@ class Pass(Between):
 
     def __init__(self, net, params: Arrays, batch: Batch, training: bool, seed, packed=None):
         self.net, self.params, self.training = net, params, training
-        numbers = params if isinstance(params, Params) else packed
-        self.dtype, self.backend = numbers.dtype, backend_of(numbers.device)
+        self.dtype = params.dtype if isinstance(params, Params) else packed.dtype
         self.rng = generator_of(seed)
         self.packed = packed
         self.sources: Sources | None = None  # what the steps of a decoder see whole
@@ -58,10 +59,6 @@ class Pass(Between):
         """Sequences one after another, without padding."""
         return ragged(self.lengths)
 
-    def at(self, rows: Rows) -> Any:
-        """What indexes the rows of all steps, sequence by sequence, in an array."""
-        return self.backend.index(rows.index(self.lengths))
-
     def start(self, prefix: str, states) -> dict[str, np.ndarray]:
         given = self.batch.state or {}
         found = {}
@@ -70,8 +67,7 @@ class Pass(Between):
             if path in given:
                 found[s] = given[path]
             elif path + "0" in self.params:
-                learned = self.params[path + "0"]
-                found[s] = self.backend.xp.broadcast_to(learned, (len(self.lengths), len(learned)))
+                found[s] = np.broadcast_to(self.params[path + "0"], (len(self.lengths), len(self.params[path + "0"])))
         return found
 
     # forward: returns (last output or None, tape part)
@@ -98,23 +94,22 @@ class Pass(Between):
         tokens = any(xs.get("x") is known for known in self.tokens)
         if step.separate_output and last and out is None:
             width = size * (1 + len(step.seeded))
-            out = (self.backend.empty((self.total, width), self.dtype), 0, self.ragged())
+            out = (memory.empty((self.total, width), self.dtype), 0, self.ragged())
         packed = self.packed is not None and not taught
         view = {p.name: self.params[prefix + p.name] for p in step.params}
         if packed:
             prepared = self.packed.loops[prefix]
         else:
-            which = "forward" if self.training else "infer"
-            prepared = self.backend.prepare(layer, which, view, numbers, str(self.dtype))
+            prepared = prepare(layer, "forward" if self.training else "infer", view, numbers, str(self.dtype))
         state = self.start(prefix, step.states)
         given = (layer, numbers, prepared, self.layout, self.inputs(layer, xs), rows, state, out)
         extras = self.extras if out is None else self.extras | {n: a[:, at:] for n, (a, at) in beside(step, size, out)}
         seen = (tokens, self.sources if step.sources else None, extras)
         every = self.batch.checkpoint if self.training else None
         if every is None:
-            final, tape = self.backend.loop_forward(*given, self.training, *seen)
+            final, tape = loop_forward(*given, self.training, *seen)
         else:
-            final, tape = self.backend.checkpointed_forward(every, *given, *seen)
+            final, tape = checkpointed_forward(every, *given, *seen)
         if not packed:
             prepared.weights.release()
         self.final |= {prefix + s: v for s, v in final.items()}
@@ -134,19 +129,19 @@ class Pass(Between):
         return end, nought
 
     def _join(self, block: Join, prefix, xs, rows, sizes, out, last):
-        kept, lasts, column = Kept(block), [], 0
+        kept, ends, column = Kept(block), [], 0
         merged = block.merge != "concat" and out is not None
-        total = self.backend.zeros((self.total, block.features(sizes)), self.dtype) if merged else None
+        total = memory.zeros((self.total, block.features(sizes)), self.dtype) if merged else None
         for name, inner in zip(block.names, block.blocks):
             to = None if out is None else (out[0], out[1] + column, out[2])
             if total is not None:
-                to = (self.backend.empty(total.shape, self.dtype), 0, self.ragged())
+                to = (memory.empty(total.shape, self.dtype), 0, self.ragged())
             end, part = self.run(inner, f"{prefix}{name}.", xs, rows, sizes, to, last)
             if total is not None and to is not None:
                 total += to[0]
             if block.merge == "concat":
                 column += inner.features(sizes)
-            lasts.append(end)
+            ends.append(end)
             kept.inner.append(part)
         scale = 1 / len(block.blocks) if block.merge == "mean" else 1
         if total is not None:
@@ -154,9 +149,8 @@ class Pass(Between):
         kept.extra = {"prefix": prefix, "sizes": sizes, "scale": scale, "out": None if out is None else out[2]}
         if not last:
             return None, kept
-        if block.merge == "concat":
-            return self.backend.xp.concatenate(lasts, 1), kept
-        return sum(lasts) * self.dtype.type(scale), kept
+        end = np.concatenate(ends, 1) if block.merge == "concat" else sum(ends) * self.dtype.type(scale)
+        return end, kept
 
     def _chain(self, block: Chain, prefix, xs, rows, sizes, out, last):
         kept = Kept(block, [], {"prefix": prefix, "stages": [], "rows": rows, "out": None if out is None else out[2]})
@@ -171,11 +165,11 @@ class Pass(Between):
             if final:
                 to = out
             else:
-                to = (self.backend.empty((self.total, features), self.dtype), 0, self.ragged())
+                to = (memory.empty((self.total, features), self.dtype), 0, self.ragged())
             end, part = self.run(inner, f"{prefix}{k}.", xs, rows, read, to, last and final)
             kept.inner.append(part)
             if residual and to is not None:
-                before = xs["x"][self.at(rows)]
+                before = xs["x"][rows.index(self.lengths)]
                 add(to, before, self.lengths)
             if residual and end is not None:
                 end = end + last_rows((xs["x"], 0, rows), self.lengths, features)
@@ -190,8 +184,8 @@ class Pass(Between):
         raise AssertionError("a chain has a last block")
 
     def _compact(self, xs: Arrays, rows: Rows) -> dict[str, np.ndarray]:
-        index = self.at(rows)
-        made = {name: self.backend.xp.ascontiguousarray(x[index]) for name, x in xs.items()}
+        index = rows.index(self.lengths)
+        made = {name: np.ascontiguousarray(x[index]) for name, x in xs.items()}
         if any(xs.get("x") is known for known in self.tokens):
             self.tokens.append(made["x"])
         return made
@@ -225,8 +219,8 @@ class Pass(Between):
                 final[s] = final[s] + d if s in final else d
         names = self.wanted(tape.layer, [n for n in want if n in step.inputs])
         dextras = None if dy is None else dict(beside(step, size, dy))
-        seeds = None if dy is None else dy[:2]
-        dxs, dstate = self.backend.loop_backward(tape, view, seeds, final, names, mine, self.dsources, dextras)
+        ends = None if dy is None else dy[:2]
+        dxs, dstate = loop_backward(tape, view, ends, final, names, mine, self.dsources, dextras)
         self.dstate |= {prefix + s: v for s, v in dstate.items()}
         return self.sequences(tape.layer, dxs)
 
@@ -235,10 +229,11 @@ class Pass(Between):
         if dy is None:
             rows = tape.y_rows
             size = int((rows.base + np.maximum(rows.step, 0) * np.maximum(self.lengths - 1, 0)).max(initial=-1)) + 1
-            dy = (self.backend.zeros((max(size, 1), dlast.shape[1]), self.dtype), 0)
+            dy = (memory.zeros((max(size, 1), dlast.shape[1]), self.dtype), 0)
         else:
             dy = (dy[0].copy(), dy[1])
-        has, at = ends(dlast, tape.y_rows, self.lengths)
+        has = self.lengths > 0
+        at = (tape.y_rows.base + tape.y_rows.step * (self.lengths - 1))[has]
         dy[0][at, dy[1] : dy[1] + dlast.shape[1]] += dlast[has]
         return dy
 
@@ -249,8 +244,7 @@ class Pass(Between):
             width = inner.features(kept.extra["sizes"])
             end, d = dlast, dy
             if block.merge == "concat":
-                if dlast is not None:
-                    end = self.backend.xp.ascontiguousarray(dlast[:, column : column + width])
+                end = None if dlast is None else np.ascontiguousarray(dlast[:, column : column + width])
                 d = None if dy is None else (dy[0], dy[1] + column, dy[2])
                 column += width
             elif dy is not None:
@@ -262,8 +256,8 @@ class Pass(Between):
         return total
 
     def _ragged_dy(self, dy, width, scale):
-        taken = dy[0][self.at(dy[2]), dy[1] : dy[1] + width]
-        return self.backend.xp.ascontiguousarray(taken) * scale, 0, self.ragged()
+        index = dy[2].index(self.lengths)
+        return np.ascontiguousarray(dy[0][index, dy[1] : dy[1] + width]) * scale, 0, self.ragged()
 
     def _chain_back(self, kept, dy, dlast, want, grads, dfinal):
         block, stages, total = kept.block, kept.extra["stages"], {}
@@ -280,20 +274,22 @@ class Pass(Between):
             if k:
                 d = dxs.get("x")
                 if d is None:
-                    d = self.backend.zeros((self.total, stage["read"]["x"]), self.dtype)
+                    d = memory.zeros((self.total, stage["read"]["x"]), self.dtype)
                 mask = stages[k - 1]["mask"]
                 dy, dlast = (d if mask is None else d * mask, 0, self.ragged()), None
         if kept.extra["compact"]:
-            index, back = self.at(kept.extra["rows"]), {}
+            index, back = kept.extra["rows"].index(self.lengths), {}
             for name, dx in total.items():
-                back[name] = self.backend.zeros((len(self.batch.arrays[name]), dx.shape[1]), self.dtype)
+                back[name] = memory.zeros((len(self.batch.arrays[name]), dx.shape[1]), self.dtype)
                 back[name][index] = dx
             return back
         return total
 
     def _residual_back(self, dx, dy, dlast, stage):
+        index = stage["x_rows"].index(self.lengths)
         if dy is not None:
-            dx[self.at(stage["x_rows"])] += dy[0][self.at(dy[2]), dy[1] : dy[1] + dx.shape[1]]
+            dx[index] += dy[0][dy[2].index(self.lengths), dy[1] : dy[1] + dx.shape[1]]
         if dlast is not None:
-            has, last = ends(dx, stage["x_rows"], self.lengths)
-            dx[last] += dlast[has]
+            has = self.lengths > 0
+            rows = stage["x_rows"]
+            dx[(rows.base + rows.step * (self.lengths - 1))[has]] += dlast[has]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..lang.graph import Node
-from ..lang.ops import SHAPED
+from ..lang.ops import OPS, SHAPED
 from ..plan.model import ROWWISE, Store, reduces_positions
 from ..plan.waves import Wave
 from .writer import FUNCTION, Writer
@@ -15,11 +17,13 @@ class Body:
     """Lines for one row ``b`` (the block's ``i``-th) and, where there are some, unit ``u`` and position ``position``.
 
     Vectors of units of a phase are computed in its own loops, and read from memory elsewhere; numbers of a row are
-    computed where they are needed. ``reads`` collects the places that were read.
+    computed where they are needed. ``reads`` collects the places that were read. With `early` what a vector holds
+    already is read by lines of their own, which may run before a barrier.
     """
 
-    def __init__(self, w: Writer, wave: Wave, phase: int | None = None):
-        self.w, self.wave, self.phase = w, wave, phase
+    def __init__(self, w: Writer, wave: Wave, phase: int | None = None, early: Callable[..., bool] | None = None):
+        self.w, self.wave, self.phase, self.early = w, wave, phase, early
+        self.ahead: dict[str, str] = {}  # lines that read early, by the variable
         self.lines: list[tuple[int, str]] = []
         self.depth = 0
         self.inner = 0  # where the loop inside begins
@@ -82,8 +86,18 @@ class Body:
 
     def _assigned(self, n: Node) -> str:
         name = self.w.name(n)
-        self.put(f"{name} = {self._text(n)}", n.origin)
+        if self.early and len(n.shape) == 1 and self._lies(n) and self.early(n) and not _truth(n):
+            self.ahead[name] = f"{name} = {self.far(n)}"
+        else:
+            self.put(f"{name} = {self._text(n)}", n.origin)
         return name
+
+    def far(self, n: Node) -> str:
+        """The text that reads a number of this row's vector `n`, with nothing made before."""
+        if n.level == "call":
+            return f"load(weights, {self.w.call_vector(n)} + u)"
+        array, base, ld, kind = self.w.locate(self.w.place_of(n))
+        return f"load({array}, {base} + {self.w.row(kind, 'b')} * {ld} + u)"
 
     def _text(self, n: Node) -> str:
         w = self.w
@@ -91,13 +105,13 @@ class Body:
             label = n.attrs[1]
             return f"load(memory, {w.pointer(f'source.{label}')} + {self._source_row(label)} + u)"
         if n.op == "along":
-            return self._load(n.args[0], "u")
+            return self.load(n.args[0], "u")
         if n.op == "over":
-            return self._load(n.args[0], "position")
+            return self.load(n.args[0], "position")
         if n in w.kernel.sums and w.plan.ready[n.id][0] == self.wave.index:
             return f"load(shm, p_sums + {w.kernel.sums.index(n)} * s_room + i)"
         if self._lies(n):
-            return self._load(n, "u" if n.shape else "0")
+            return self.load(n, "u" if n.shape else "0")
         arguments = [self.value(a) for a in n.args[: 1 if n.op in SHAPED else None]]
         if n.op in ("spread", "stop"):
             return arguments[0]
@@ -109,7 +123,8 @@ class Body:
             return True
         return len(n.shape) == 1 and self.w.plan.ready[n.id] != (self.wave.index, self.phase)
 
-    def _load(self, n: Node, index: str) -> str:
+    def load(self, n: Node, index: str) -> str:
+        """The text that reads a number of this row's vector `n`."""
         array, at = self.address(n)
         return self.w.as_read(n, f"load({array}, {at} + {index})")
 
@@ -135,3 +150,7 @@ class Body:
         """Add to the adjoint of a source at this position and unit."""
         at = f"{self.w.pointer(f'adj.source.{st.where[1]}')} + {self._source_row(st.where[1])} + u"
         self.put(f"store(memory, {at}, add(load(memory, {at}), {self.value(st.node)}))")
+
+
+def _truth(n: Node) -> bool:
+    return n.op in OPS and OPS[n.op].boolean

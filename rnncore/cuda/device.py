@@ -12,12 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from . import intrinsics
-from .intrinsics import fma, load, store
+from .intrinsics import across, fma, load, load4, store
 from .target import compiler
 
 __all__ = [
-    "Entry", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function", "functions",
-    "int32", "int64", "load", "shared", "store", "sync", "thread", "threads",
+    "WARP", "Entry", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function",
+    "functions", "int32", "int64", "load", "load4", "shared", "store", "sync", "thread", "threads", "warp_max",
+    "warp_sum",
 ]  # fmt: skip
 
 cuda = compiler()
@@ -89,6 +90,34 @@ def arrive_and_wait(counters, slot, target):
         while arrived(counters, slot) < target:
             pass
     cuda.syncthreads()
+
+
+WARP = 32  # threads that run in step
+
+
+@function
+def warp_sum(value):
+    """The sum over the lanes of a warp, the same bits in every lane; all lanes call it together."""
+    value += across(value, 16)
+    value += across(value, 8)
+    value += across(value, 4)
+    value += across(value, 2)
+    return value + across(value, 1)
+
+
+@function
+def larger(a, b):
+    return a if a >= b or a != a else b
+
+
+@function
+def warp_max(value):
+    """The largest of the lanes of a warp, NaN if one is, in every lane; all lanes call it together."""
+    value = larger(value, across(value, 16))
+    value = larger(value, across(value, 8))
+    value = larger(value, across(value, 4))
+    value = larger(value, across(value, 2))
+    return larger(value, across(value, 1))
 
 
 @cuda.jit(device=True, inline="always")

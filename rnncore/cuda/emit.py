@@ -6,6 +6,8 @@ every product, and meet at a barrier wherever one reads what another wrote. A sl
 
 from __future__ import annotations
 
+import re
+
 from ..lang.ops import OPS
 from ..plan.model import Plan
 from .drawing import DRAWING
@@ -34,7 +36,7 @@ def emit(plan: Plan, dtype: str, tiling: Tiling, pretty: bool = False) -> Kernel
 
 
 def _head(w: Writer) -> None:
-    for name in ("members", "slices", "batch", "tile", "span", "room"):
+    for name in ("members", "slices", "batch", "tile", "room"):
         w.size(name)
     w.head += [
         "slice_ = block() // s_members",
@@ -45,28 +47,50 @@ def _head(w: Writer) -> None:
 
 
 def _steps(w: Writer) -> None:
+    """The loop over time; where a step's rows lie follows from how many sequences each has, known a step ahead."""
     plan = w.plan
+    counts, offsets = w.pointer("counts"), w.pointer("offsets")
     w.put(f"t0 = numbers[{w.pointer('starts')} + chunk]")
     w.put(f"t1 = numbers[{w.pointer('starts')} + chunk + 1]")
-    w.put(f"r0 = numbers[{w.pointer('offsets')} + t0]")
+    w.put(f"r0 = numbers[{offsets} + t0]")
     w.put("target = 0")
-    w.block("for t in range(t1 - 1, t0 - 1, -1):" if plan.reverse else "for t in range(t0, t1):")
-    w.put(f"active = numbers[{w.pointer('counts')} + t]")
+    w.put(f"t = {'t1 - 1' if plan.reverse else 't0'}")
+    w.put(f"active = numbers[{counts} + t]")
+    w.put(f"r_shift = numbers[{offsets} + t]")
+    w.put("earlier = 0")
+    w.put("if t > 0:")
+    w.put(f"    earlier = numbers[{counts} + t - 1]")
+    w.block("while t >= t0:" if plan.reverse else "while t < t1:")
+    w.put("coming = 0")
+    if plan.reverse:
+        w.put("if t > 1:")
+        w.put(f"    coming = numbers[{counts} + t - 2]")
+    else:
+        w.put("if t + 1 < t1:")
+        w.put(f"    coming = numbers[{counts} + t + 1]")
     w.put("rows = min(active, b1) - b0")
     w.block("if rows > 0:")
-    w.put(f"r_shift = numbers[{w.pointer('offsets')} + t]")
     w.put("w_shift = r_shift - r0")
     w.put("next_shift = s_batch + r_shift")
-    w.put("prev_shift = 0")
-    w.put("if t > 0:")
-    w.put(f"    prev_shift = s_batch + numbers[{w.pointer('offsets')} + t - 1]")
+    w.put("prev_shift = s_batch + r_shift - earlier")
+    w.put("if t == 0:")
+    w.put("    prev_shift = 0")
     odd, even = ("(t + 1) % 2", "t % 2") if plan.reverse else ("t % 2", "(t + 1) % 2")
     w.put(f"before_shift = {odd} * s_batch")
     w.put(f"after_shift = {even} * s_batch")
     barriers = Barriers(w)
     for index, products in enumerate(plan.waves):
         emit_wave(w, index, products, barriers)
-    w.end(2)
+    w.end()
+    if plan.reverse:
+        w.put("r_shift -= earlier")
+        w.put("active, earlier = earlier, coming")
+        w.put("t -= 1")
+    else:
+        w.put("r_shift += active")
+        w.put("active, earlier = coming, active")
+        w.put("t += 1")
+    w.end()
 
 
 def _table(w: Writer) -> list[str]:
@@ -83,10 +107,12 @@ def _table(w: Writer) -> list[str]:
 
 
 def _module(w: Writer, body: list[str]) -> str:
-    ops = sorted(FUNCTION.get(o, o) for o, row in OPS.items() if row.pointwise and o not in ("spread", "stop", "eye"))
+    text = "\n".join([*body, *([DRAWING] if any(n.op == "draw" for n in w.plan.nests) else [])])
+    ops = sorted(FUNCTION.get(o, o) for o, row in OPS.items() if row.pointwise)
+    ops = [name for name in ops if re.search(rf"\b{name}\(", text)]
     head = [
         "from rnncore.cuda.device import arrive_and_wait, block, entry, float32, float64, fma, function, functions",
-        "from rnncore.cuda.device import load, shared, store, sync, thread, threads",
+        "from rnncore.cuda.device import WARP, load, load4, shared, store, sync, thread, threads, warp_max, warp_sum",
         "",
         f'F = functions("{w.dtype}")',
         *[f"{name} = F.{name}" for name in ops],
@@ -97,5 +123,6 @@ def _module(w: Writer, body: list[str]) -> str:
         "def kernel(tape, weights, memory, numbers, counters, chunk):",
         f'    shm = shared({w.dtype})',
         "    tid, width = thread(), threads()",
+        "    lane, warp, warps = tid % WARP, tid // WARP, width // WARP",
     ]
     return "\n".join([*head, *["    " + line for line in _table(w)], *body, "    return", ""])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .target import Properties
-from .writer import Tiling
+from .writer import Tiling, padded
 
 __all__ = ["Geometry", "Shape", "chosen", "step_seconds"]
 
@@ -23,13 +23,14 @@ _BARRIER = 1.1e-6  # s for blocks to meet: an atomic add and a read that sees it
 _SYNC = 2.5e-8  # s for the threads of a block to meet
 _PHASE = 6e-7  # s of a wave that no size changes: latencies of loads, transcendentals, stores
 _LEAST = 2  # shares of the inner size have at least so many terms for each thread
+_DEEP = 8  # shares that threads would have to make of a sum of their own, for a warp to have it together
 
 
 @dataclass(frozen=True)
 class Shape:
     """What of a plan and a batch the layout depends on."""
 
-    products: tuple[tuple[int, tuple[int, ...]], ...]  # inner size, and the sizes of the slots
+    products: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]  # the sizes of operands, and those of slots
     waves: tuple[tuple[int, ...], ...]  # the products of each wave
     batch: int
     units: int  # the most that a size symbol of products has
@@ -50,7 +51,6 @@ class Geometry:
     members: int
     threads: int
     tile: int
-    span: int
     room: int
     splits: tuple[int, ...]
     tiling: Tiling
@@ -82,36 +82,35 @@ def laid_out(shape: Shape, device: Properties, slices: int, members: int) -> Geo
     """The launch of so many slices and members; None where shared memory is too small for any tile."""
     room = -(-shape.batch // slices)
     threads = min(_THREADS, device.threads)
-    columns = [shape.columns(k, members) for k in range(len(shape.products))]
-    weights = [k * c * shape.item for (k, _), c in zip(shape.products, columns)]
-    wide = _REGISTER_COLUMNS if max(columns, default=1) >= 4 * _REGISTER_COLUMNS else 1
-    fixed = (shape.sums * room + threads) * shape.item
+    columns = [padded(shape.columns(k, members)) for k in range(len(shape.products))]
+    wide = _REGISTER_COLUMNS if max(columns, default=1) >= 2 * _REGISTER_COLUMNS else 1
     tile = room
     while tile:
         high = _REGISTER_ROWS if tile >= _REGISTER_ROWS else 1
-        splits = tuple(_split(k, c, tile, threads, high, wide) for (k, _), c in zip(shape.products, columns))
+        sums = [-(-tile // high) * -(-c // wide) for c in columns]
+        deep = tuple(_DEEP * n <= threads for n in sums)
+        inner = [sum(operands) for operands, _ in shape.products]
+        splits = tuple(_split(k, n, threads, d, device.warp) for k, n, d in zip(inner, sums, deep))
         wave = [sum(splits[k] * tile * columns[k] for k in w) for w in shape.waves]
-        left = device.shared_bytes - fixed - max(wave, default=0) * shape.item
+        left = device.shared_bytes - (shape.sums * room + max(wave, default=0)) * shape.item
         if left >= 0:
             break
         tile //= 2
     if not tile:
         return None
     resident = []
-    for size in weights:
+    for (operands, _), c, d in zip(shape.products, columns, deep):
+        size = sum(map(padded, operands) if d else operands) * c * shape.item
         resident.append(size <= left)
         left -= size if resident[-1] else 0
-    span = 1
-    while span * 2 <= max(1, threads // min(room, threads)) or span * 2 <= min(threads, 32):
-        span *= 2
     used = device.shared_bytes - left
-    return Geometry(slices, members, threads, tile, span, room, splits, Tiling(high, wide, tuple(resident)), used)
+    return Geometry(slices, members, threads, tile, room, splits, Tiling(high, wide, tuple(resident), deep), used)
 
 
-def _split(inner: int, columns: int, tile: int, threads: int, high: int, wide: int) -> int:
+def _split(inner: int, sums: int, threads: int, deep: bool, warp: int) -> int:
     """Shares of the inner size: as many as keep all threads busy."""
-    sums = -(-tile // high) * -(-columns // wide)
-    return max(1, min(threads // sums if sums else 1, inner // _LEAST))
+    lanes = warp if deep else 1
+    return max(1, min(threads // lanes // max(sums, 1), inner // (_LEAST * lanes)))
 
 
 def step_seconds(shape: Shape, g: Geometry) -> float:
@@ -120,7 +119,7 @@ def step_seconds(shape: Shape, g: Geometry) -> float:
     for wave in shape.waves:
         cycles = 0.0
         for k in wave:
-            inner, columns = shape.products[k][0], shape.columns(k, g.members)
+            inner, columns = sum(shape.products[k][0]), shape.columns(k, g.members)
             sums, tiles = g.room * columns * inner, -(-g.room // g.tile)
             rate = _FMA * min(1.0, g.threads / 256) * (4 / shape.item)
             loads = sums * (1 / g.tiling.rows + 1 / g.tiling.columns) / 32  # a warp's, each a cycle of shared memory

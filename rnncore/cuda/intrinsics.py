@@ -16,7 +16,7 @@ from .. import vecmath
 from ..vecmath import Lane
 from .target import compiler
 
-__all__ = ["arrive", "arrived", "fma", "load", "pointwise", "store"]
+__all__ = ["across", "arrive", "arrived", "fma", "load", "load4", "pointwise", "store"]
 
 cuda = compiler()
 types, intrinsic = cuda.types, cuda.extending.intrinsic
@@ -54,6 +54,49 @@ def load(typingctx, array, index):
         return builder.load(_place(context, builder, signature.args[0], args[0], args[1]))
 
     return array.dtype(array, index), codegen
+
+
+@intrinsic
+def load4(typingctx, array, index):
+    """Four neighbours from ``array[index]``, for an index that is a multiple of four, at once."""
+    if not _vector_of(array, index):
+        return None
+
+    def codegen(context, builder, signature, args):
+        place = _place(context, builder, signature.args[0], args[0], args[1])
+        item = context.get_data_type(array.dtype)
+        bits = {ir.FloatType: 32, ir.DoubleType: 64}[type(item)]
+        numbers = []
+        for first in range(0, 4, 128 // bits):
+            kind = ir.VectorType(item, 128 // bits)
+            here = builder.bitcast(builder.gep(place, [_I64(first)]), kind.as_pointer())
+            four = builder.load(here, align=16)
+            numbers += [builder.extract_element(four, ir.IntType(32)(k)) for k in range(128 // bits)]
+        return context.make_tuple(builder, signature.return_type, numbers)
+
+    return types.UniTuple(array.dtype, 4)(array, index), codegen
+
+
+@intrinsic
+def across(typingctx, value, mask):
+    """The `value` of the lane whose index differs in the bits of `mask`; all lanes of a warp call it together."""
+    if not isinstance(value, types.Float) or not isinstance(mask, types.Integer):
+        return None
+
+    def codegen(context, builder, signature, args):
+        turn = builder.trunc(args[1], _I32) if args[1].type.width > 32 else args[1]
+        whole = ir.IntType(value.bitwidth)
+        bits = builder.bitcast(args[0], whole)
+        got = ir.Constant(whole, 0)
+        for first in range(0, value.bitwidth, 32):
+            part = bits if value.bitwidth == 32 else builder.trunc(builder.lshr(bits, whole(first)), _I32)
+            text = "shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;"
+            other = _assembly(builder, text, "=r,r,r,~{memory}", _I32, [part, turn])
+            wide = other if value.bitwidth == 32 else builder.zext(other, whole)
+            got = builder.or_(got, builder.shl(wide, whole(first)))
+        return builder.bitcast(got, args[0].type)
+
+    return value(value, mask), codegen
 
 
 @intrinsic

@@ -15,11 +15,11 @@ from .geometry import Geometry, Shape, chosen
 from .rows import kept, sorted_to
 from .space import put, xp
 from .weights import Prepared
-from .writer import Kernel
+from .writer import Kernel, padded
 
 __all__ = ["Launch"]
 
-WORK_BYTES = 2**28  # of a chunk's rows
+WORK_BYTES = 2**24  # of a chunk's rows: they stay in the cache that all blocks share
 
 
 class Launch:
@@ -31,6 +31,7 @@ class Launch:
         self.dims: dict[Any, int] = {**prepared.sizes, POSITION: 0 if sources is None else sources.longest}
         self.geometry = self._geometry()
         self.kernel: Kernel = self.code.kernel(self.geometry.tiling)
+        self.packed = prepared.weights.packed(self.geometry.members, self.geometry.tiling)
         self.places: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
         self.work_width = self.width(self.kernel.columns)
@@ -43,7 +44,7 @@ class Launch:
         return dim if isinstance(dim, int) else self.dims.get(dim, 0)
 
     def width(self, columns: Mapping[str, Any]) -> int:
-        return sum(self.number(d) for d in columns.values())
+        return sum(padded(self.number(d)) for d in columns.values())
 
     def column(self, columns: Mapping[str, Any], name: str) -> int:
         """Where a column begins."""
@@ -51,12 +52,12 @@ class Launch:
         for known, dim in columns.items():
             if known == name:
                 return at
-            at += self.number(dim)
+            at += padded(self.number(dim))
         raise KeyError(name)
 
     def _geometry(self) -> Geometry:
         plain = self.code.plain
-        inner = [sum(self.number(v.shape[0]) for v in p.operands) for p in plain.products]
+        inner = [tuple(self.number(v.shape[0]) for v in p.operands) for p in plain.products]
         wide = [tuple(self.number(s.dim) for s in p.slots) for p in plain.products]
         index = {id(p): k for k, p in enumerate(plain.products)}
         waves = tuple(tuple(index[id(p)] for p in wave) for wave in self.plan.waves)
@@ -83,23 +84,23 @@ class Launch:
         """Columns of the rows of a chunk."""
         return self.part("work", rows, self.work_width)[:, first : first + columns]
 
-    def slots(self, product: Product, rows: int) -> Any:
-        """The columns of a product's slots, which lie side by side."""
-        first = self.column(self.kernel.columns, product.slots[0].name)
-        return self.work(rows, first, sum(self.number(s.dim) for s in product.slots))
+    def slots(self, product: Product, rows: int) -> list[Any]:
+        """The columns of each of a product's slots."""
+        columns = self.kernel.columns
+        return [self.work(rows, self.column(columns, s.name), self.number(s.dim)) for s in product.slots]
 
     # the launches
     def go(self, before: Callable[[int, int, int], None], after: Callable[[int, int, int], None]) -> None:
         """Launch chunk by chunk, the last first going back; both are told (first row, end, first step)."""
         table, geometry = self._table(), self.geometry
-        loaded = target.load(self.kernel.text)
+        loaded, flat = target.load(self.kernel.text), self.packed.flat
         chunks = range(len(self.starts) - 1)
         for chunk in reversed(chunks) if self.plan.reverse else chunks:
             t = int(self.starts[chunk])
             r0, r1 = int(self.layout.offsets[t]), int(self.layout.offsets[self.starts[chunk + 1]])
             before(r0, r1, t)
             counters = xp.zeros(geometry.slices, np.int32)
-            arrays = [self.tape, self.prepared.weights.flat, self.memory, table, counters, chunk]
+            arrays = [self.tape, flat, self.memory, table, counters, chunk]
             loaded.launch(geometry.blocks, geometry.threads, geometry.shared_bytes, arrays, geometry.members > 1)
             after(r0, r1, t)
 
@@ -117,7 +118,7 @@ class Launch:
         lists = {"counts": layout.counts, "offsets": layout.offsets, "starts": self.starts}
         if (seen := self.sources) is not None:
             lists |= {"base.source": layout.sorted(seen.base), "count.source": layout.sorted(seen.counts)}
-        places = {**self.places, **self.prepared.weights.places}
+        places = {**self.places, **self.packed.places}
         at = len(kernel.pointers) + len(kernel.sizes)
         for name, values in lists.items():
             places[name] = at
@@ -128,15 +129,16 @@ class Launch:
 
     def _sizes(self) -> dict[str, int]:
         g, kernel = self.geometry, self.kernel
-        sizes = {"members": g.members, "slices": g.slices, "batch": self.layout.batch, "tile": g.tile, "span": g.span,
-                 "room": g.room, "ld.work": self.work_width, "ld.saved": self.width(self.plan.saved)}  # fmt: skip
+        sizes = {"members": g.members, "slices": g.slices, "batch": self.layout.batch, "tile": g.tile, "room": g.room,
+                 "ld.work": self.work_width, "ld.saved": self.width(self.plan.saved)}  # fmt: skip
         sizes |= {f"split.{k}": n for k, n in enumerate(g.splits)}
+        sizes |= {f"pad.{k}": n for k, n in enumerate(self.packed.pads)}
         sizes |= {f"n{k}": self.number(d) for k, d in enumerate(kernel.dims)}
         for kind, columns in (("work", kernel.columns), ("saved", self.plan.saved)):
             at = 0
             for name, dim in columns.items():
                 sizes[f"o.{kind}.{name}"] = at
-                at += self.number(dim)
+                at += padded(self.number(dim))
         return sizes | self.sizes
 
     # sources

@@ -1,14 +1,19 @@
-"""Products of a step: a thread sums a few rows times a few columns over a share of the inner size, in registers.
+"""Products of a step: a few rows times a few columns are summed in registers over a share of the inner size.
 
-Sums go to shared memory, share by share, and are added up in that order by the thread that has the row and unit.
+Where there are many sums, each thread has its own, and threads side by side have columns side by side. Where there are
+few, a warp has them together, and its lanes have inner indices side by side: `Tiling.deep`. Sums go to shared memory,
+share by share, and are added up in that order by the thread that has the row and unit.
+
+A block's weights lie together: row by row of inner indices, of `pad` columns; or column by column, where each operand's
+inner indices begin at a multiple of four. So do rows of states and of work, and four numbers are read at a time.
 """
 
 from __future__ import annotations
 
-from ..plan.model import Product, Slot
+from ..plan.model import Product
 from .writer import Writer
 
-__all__ = ["emit_product", "head_of_products", "partial_sum", "stage_weights"]
+__all__ = ["emit_product", "head_of_products", "partial_sums", "stage_weights"]
 
 
 def _index(w: Writer, product: Product) -> int:
@@ -16,33 +21,52 @@ def _index(w: Writer, product: Product) -> int:
 
 
 def head_of_products(w: Writer) -> None:
-    """Sizes of every product: own columns, where each slot's begin, inner size, places in shared memory."""
+    """Sizes of every product, places in shared memory, and the first sums of each thread or warp."""
     for k, product in enumerate(w.kernel.products):
-        for v in product.operands:
-            w.count_of(v.shape[0])
         for slot in product.slots:
             w.own(slot.dim)
-        inner = " + ".join(w.count_of(v.shape[0]) for v in product.operands)
-        w.head.append(f"inner{k} = {inner}")
-        first, full = "0", "0"
+        first = "0"
         for j, slot in enumerate(product.slots):
             w.head.append(f"first_{k}_{j} = {first}")
-            w.head.append(f"full_{k}_{j} = {full}")
-            first, full = f"first_{k}_{j} + {w.own(slot.dim)[1]}", f"full_{k}_{j} + {w.count_of(slot.dim)}"
-        w.head.append(f"cols_{k} = {first}")
-        w.head.append(f"wide_{k} = {full}")
-        w.size(f"split.{k}")
-        w.pointer(f"pack.{k}")
+            first = f"first_{k}_{j} + {w.own(slot.dim)[1]}"
+        rows, wide = "0", "0"
+        for o, v in enumerate(product.operands):
+            n = w.count_of(v.shape[0])
+            w.head.append(f"from_{k}_{o} = {wide if w.tiling.deep[k] else rows}")
+            rows, wide = f"from_{k}_{o} + {n}", f"from_{k}_{o} + ({n} + 3) // 4 * 4"
+        w.head.append(f"inner{k} = {wide if w.tiling.deep[k] else rows}")
+        for name in (f"split.{k}", f"pad.{k}"):
+            w.size(name)
+        w.head.append(f"at_pack{k} = {w.pointer(f'pack.{k}')} + member * inner{k} * s_pad_{k}")
+        w.head.append(f"groups{k} = ({first} + {w.tiling.columns - 1}) // {w.tiling.columns}")
+        w.head.append(f"tops{k} = (s_tile + {w.tiling.rows - 1}) // {w.tiling.rows}")
+        w.head.append(f"items{k} = groups{k} * tops{k} * s_split_{k}")
+        w.head += _decomposed(k, f"first_e{k}", f"first_top{k}", f"first_group{k}", _unit(w, k)[0])
     _shared_memory(w)
 
 
+def _unit(w: Writer, k: int) -> tuple[str, str]:
+    """Who has a sum, and how many there are of these: warps or threads."""
+    return ("warp", "warps") if w.tiling.deep[k] else ("tid", "width")
+
+
+def _decomposed(k: int, share: str, top: str, group: str, q: str) -> list[str]:
+    """The share of the inner size, the rows and the columns of item `q`."""
+    return [
+        f"{share} = {q} // max(groups{k} * tops{k}, 1)",
+        f"{group} = {q} - {share} * groups{k} * tops{k}",
+        f"{top} = {group} // max(groups{k}, 1)",
+        f"{group} -= {top} * groups{k}",
+    ]
+
+
 def _shared_memory(w: Writer) -> None:
-    """Where resident weights, the sums of a wave's products, the numbers of rows, and those of teams begin."""
+    """Where resident weights, the sums of a wave's products, and the numbers of rows begin."""
     at = "0"
     for k, resident in enumerate(w.tiling.resident):
         if resident:
             w.head.append(f"held_{k} = {at}")
-            at = f"held_{k} + inner{k} * cols_{k}"
+            at = f"held_{k} + inner{k} * s_pad_{k}"
     w.head.append(f"p_partials = {at}")
     w.head.append("p_sums = p_partials")
     for wave in w.plan.waves:
@@ -50,89 +74,152 @@ def _shared_memory(w: Writer) -> None:
         for product in wave:
             k = _index(w, product)
             w.head.append(f"partial_{k} = {at}")
-            at = f"partial_{k} + s_split_{k} * s_tile * cols_{k}"
+            at = f"partial_{k} + s_split_{k} * s_tile * s_pad_{k}"
         if wave:
             w.head.append(f"p_sums = max(p_sums, {at})")
-    w.head.append(f"p_scratch = p_sums + {len(w.kernel.sums)} * s_room")
 
 
 def stage_weights(w: Writer) -> None:
     """Bring the weights of resident products into shared memory, once a launch."""
     for k, resident in enumerate(w.tiling.resident):
         if resident:
-            w.block(f"for q in range(tid, inner{k} * cols_{k}, width):")
-            w.put(f"k = q // cols_{k}")
-            w.put(f"u = q % cols_{k}")
-            w.put(f"store(shm, held_{k} + q, load(weights, p_pack_{k} + k * wide_{k} + {_column(w, k, 'u')}))")
+            w.put("q = tid")
+            w.block(f"while q < inner{k} * s_pad_{k}:")
+            w.put(f"store(shm, held_{k} + q, load(weights, at_pack{k} + q))")
+            w.put("q += width")
             w.end()
     if any(w.tiling.resident):
         w.put("sync()")
 
 
-def _column(w: Writer, k: int, c: str) -> str:
-    """The column of the packed matrix that is the block's own column `c`."""
-    slots, text = w.kernel.products[k].slots, ""
-    for j, slot in enumerate(slots):
-        first = w.own(slot.dim)[0]
-        here = f"full_{k}_{j} + {first} + {c} - first_{k}_{j}"
-        last = j == len(slots) - 1
-        text += f"({here})" if last else f"({here}) if {c} < first_{k}_{j + 1} else "
-    return f"({text})"
-
-
 def emit_product(w: Writer, product: Product) -> None:
     """Sum one product for the rows of the tile into shared memory."""
     k, tiling = _index(w, product), w.tiling
-    array, base, ld, kind = w.locate(w.plan.place[product.operands[0].id])
-    resident = tiling.resident[k]
+    deep, (first, step) = tiling.deep[k], _unit(w, k)
     if w.pretty:
         slots = " ".join(w.name(s.leaf) for s in product.slots)
         w.put(f"# {slots}: {' '.join(w.name(v) for v in product.operands)} times {_matrices(product)}")
-    w.put(f"groups = (cols_{k} + {tiling.columns - 1}) // {tiling.columns}")
-    w.put(f"tops = (many + {tiling.rows - 1}) // {tiling.rows}")
-    w.block(f"for q in range(tid, groups * tops * s_split_{k}, width):")
-    w.put("e = q // groups // tops")
-    w.put(f"k0 = e * inner{k} // s_split_{k}")
-    w.put(f"k1 = (e + 1) * inner{k} // s_split_{k}")
-    for j in range(tiling.columns):
-        w.put(f"uc{j} = q % groups + {j} * groups")
-        c = f"min(uc{j}, cols_{k} - 1)"
-        if resident:
-            w.put(f"at_w{j} = held_{k} + {c} + k0 * cols_{k}")
-        else:
-            w.put(f"uw{j} = {c}")
-            w.put(f"at_w{j} = p_pack_{k} + {_column(w, k, f'uw{j}')} + k0 * wide_{k}")
-    for i in range(tiling.rows):
-        w.put(f"ur{i} = q // groups % tops + {i} * tops")
-        row = w.row(kind, f"b0 + i0 + min(ur{i}, many - 1)")
-        w.put(f"at_x{i} = {base} + {row} * {ld} + k0")
+    w.put(f"q, e, top, group = {first}, first_e{k}, first_top{k}, first_group{k}")
+    w.block(f"while q < items{k}:")
+    w.block("if top < many:")
     pairs = [(i, j) for i in range(tiling.rows) for j in range(tiling.columns)]
     for i, j in pairs:
         w.put(f"acc_{i}_{j} = {w.zero()}")
-    w.block("for k in range(k1 - k0):")
-    step = f"cols_{k}" if resident else f"wide_{k}"
-    for j in range(tiling.columns):
-        w.put(f"y{j} = load({'shm' if resident else 'weights'}, at_w{j} + k * {step})")
+    for o in range(len(product.operands)):
+        _operand(w, product, k, o)
+    for i, j in pairs if deep else ():
+        w.put(f"acc_{i}_{j} = warp_sum(acc_{i}_{j})")
+    if deep:
+        w.block("if lane == 0:")
+    w.put(f"at = partial_{k} + (e * s_tile + top) * s_pad_{k} + group * {tiling.columns}")
     for i in range(tiling.rows):
-        w.put(f"x{i} = load({array}, at_x{i} + k)")
-    for i, j in pairs:
-        w.put(f"acc_{i}_{j} = fma(x{i}, y{j}, acc_{i}_{j})")
+        w.block(f"if top + {i} * tops{k} < many:")
+        for j in range(tiling.columns):
+            w.put(f"store(shm, at + {i} * tops{k} * s_pad_{k} + {j}, acc_{i}_{j})")
+        w.end()
+    w.end(2 if deep else 1)
+    w.put(f"q += {step}")
+    w.block(f"if q < items{k}:")
+    for line in _decomposed(k, "e", "top", "group", "q"):
+        w.put(line)
+    w.end(2)
+
+
+def _operand(w: Writer, product: Product, k: int, o: int) -> None:
+    """Add the terms of one operand to the sums."""
+    tiling, operand = w.tiling, product.operands[o]
+    array, base, ld, kind = w.locate(w.plan.place[operand.id])
+    count = w.count_of(operand.shape[0])
+    matrix = "shm" if tiling.resident[k] else "weights"
+    start = f"{f'held_{k}' if tiling.resident[k] else f'at_pack{k}'}"
+    for i in range(tiling.rows):
+        row = w.row(kind, f"b0 + i0 + min(top + {i} * tops{k}, many - 1)")
+        w.put(f"at_x{i} = {base} + {row} * {ld}")
+    if tiling.deep[k]:
+        for j in range(tiling.columns):
+            w.put(f"at_w{j} = {start} + (group * {tiling.columns} + {j}) * inner{k} + from_{k}_{o}")
+        w.put("k = 4 * (lane + e * WARP)")
+        w.block(f"while k + 4 <= {count}:")
+        _four(w, array, matrix, True, "1")
+        w.put(f"k += 4 * WARP * s_split_{k}")
+        w.end()
+        w.put(f"k = {count} // 4 * 4 + lane")
+        w.block(f"while e == 0 and k < {count}:")
+        _one(w, array, matrix, True, "1")
+        w.put("k += WARP")
+        w.end()
+        return
+    w.put(f"at_w0 = {start} + from_{k}_{o} * s_pad_{k} + group * {tiling.columns}")
+    w.put(f"share = ({count} + 4 * s_split_{k} - 1) // (4 * s_split_{k}) * 4")
+    w.put(f"k, end = e * share, min((e + 1) * share, {count})")
+    w.block("while k + 4 <= end:")
+    _four(w, array, matrix, False, f"s_pad_{k}")
+    w.put("k += 4")
     w.end()
-    for i, j in pairs:
-        w.put(f"if ur{i} < many and uc{j} < cols_{k}:")
-        w.put(f"    store(shm, partial_{k} + (e * s_tile + ur{i}) * cols_{k} + uc{j}, acc_{i}_{j})")
+    w.block("while k < end:")
+    _one(w, array, matrix, False, f"s_pad_{k}")
+    w.put("k += 1")
     w.end()
 
 
-def partial_sum(w: Writer, body, product: Product, slot: Slot, name: str) -> None:
-    """Add the shares of a product to a slot's value."""
-    k = _index(w, product)
-    j = next(j for j, s in enumerate(product.slots) if s is slot)
-    first = w.own(slot.dim)[0]
-    body.put(f"for e in range(s_split_{k}):")
-    at = f"partial_{k} + (e * s_tile + i - i0) * cols_{k} + first_{k}_{j} + u - {first}"
-    body.put(f"    {name} = add({name}, load(shm, {at}))")
+def _four(w: Writer, array: str, matrix: str, deep: bool, pad: str) -> None:
+    """Four terms of every sum."""
+    high, wide = w.tiling.rows, w.tiling.columns
+    for i in range(high):
+        w.put(f"{', '.join(f'x{i}_{s}' for s in range(4))} = load4({array}, at_x{i} + k)")
+    for j in range(wide if deep else 0):
+        w.put(f"{', '.join(f'y{s}_{j}' for s in range(4))} = load4({matrix}, at_w{j} + k)")
+    for s in range(4):
+        if not deep:
+            _row_of_weights(w, matrix, s, f"at_w0 + (k + {s}) * {pad}")
+        for i in range(high):
+            for j in range(wide):
+                w.put(f"acc_{i}_{j} = fma(x{i}_{s}, y{s}_{j}, acc_{i}_{j})")
+
+
+def _one(w: Writer, array: str, matrix: str, deep: bool, pad: str) -> None:
+    """One term of every sum."""
+    high, wide = w.tiling.rows, w.tiling.columns
+    for i in range(high):
+        w.put(f"x{i}_0 = load({array}, at_x{i} + k)")
+    if deep:
+        for j in range(wide):
+            w.put(f"y0_{j} = load({matrix}, at_w{j} + k)")
+    else:
+        _row_of_weights(w, matrix, 0, f"at_w0 + k * {pad}")
+    for i in range(high):
+        for j in range(wide):
+            w.put(f"acc_{i}_{j} = fma(x{i}_0, y0_{j}, acc_{i}_{j})")
+
+
+def _row_of_weights(w: Writer, matrix: str, s: int, at: str) -> None:
+    """Neighbouring columns of one inner index."""
+    wide = w.tiling.columns
+    for j in range(0, wide, 4):
+        if wide - j >= 4:
+            w.put(f"{', '.join(f'y{s}_{j + n}' for n in range(4))} = load4({matrix}, {at} + {j})")
+        else:
+            for n in range(j, wide):
+                w.put(f"y{s}_{n} = load({matrix}, {at} + {n})")
+
+
+def partial_sums(w: Writer, body, product: Product, slots: dict[int, str]) -> None:
+    """Add the shares of a product to its slots' values, of which `slots` gives the variables."""
+    k, lines = _index(w, product), []
+    for j, slot in enumerate(product.slots):
+        if id(slot) in slots:
+            at, name = f"at_z{k}_{j}", slots[id(slot)]
+            first = w.own(slot.dim)[0]
+            body.put(f"{at} = partial_{k} + r * s_pad_{k} + first_{k}_{j} + u - {first}")
+            lines.append(f"{name} = add({name}, load(shm, {at} + e * s_tile * s_pad_{k}))")
+    body.put("e = 0")
+    body.block(f"while e < s_split_{k}:")
+    for line in lines:
+        body.put(line)
+    body.put("e += 1")
+    body.end()
 
 
 def _matrices(product: Product) -> str:
     return " ".join(m.attrs[1] + (".T" if t else "") if m.op == "leaf" else m.op for m, t in product.blocks.values())
+

@@ -12,7 +12,7 @@ from ..plan.model import REDUCTIONS, ROWWISE, Product, Slot, apart, reduces_posi
 from ..plan.waves import Wave
 from .body import Body
 from .nest import Ends
-from .product import emit_product, partial_sum
+from .product import emit_product, partial_sums
 from .writer import Writer
 
 __all__ = ["Barriers", "emit_wave"]
@@ -73,29 +73,54 @@ class _Region:
         self.pending: set[tuple[str, str]] = set()
         bodies = self._bodies(0)
         operands = {w.plan.place[v.id] for product in self.products for v in product.operands}
+        w.put("i0, many = 0, min(s_tile, rows)")
+        self._ahead(bodies)
         waited = self._wait(0, operands, bodies)
         if self.products and not waited:
             w.put("sync()")  # sums of the wave before have been read
-        w.block("for i0 in range(0, rows, s_tile):")
-        w.put("many = min(s_tile, rows - i0)")
+        w.block("while i0 < rows:")
+        for product in self.products:
+            emit_product(w, product)
         if self.products:
-            w.put("if i0 > 0:")
-            w.put("    sync()")
-            for product in self.products:
-                emit_product(w, product)
             w.put("sync()")
         self._loops(bodies)
-        w.end()
+        self._next_tile(bodies, bool(self.products))
         self._ends(0)
         for phase in range(1, self.wave.last + 1):
             bodies = self._bodies(phase)
             self._wait(phase, set(), bodies)
             if bodies:
-                w.block("for i0 in range(0, rows, s_tile):")
-                w.put("many = min(s_tile, rows - i0)")
+                w.put("i0, many = 0, min(s_tile, rows)")
+                w.block("while i0 < rows:")
                 self._loops(bodies)
-                w.end()
+                self._next_tile(bodies, False)
             self._ends(phase)
+
+    def _ahead(self, bodies) -> None:
+        """What the first row and unit of every thread reads early."""
+        w = self.w
+        for d, body in bodies:
+            if body.ahead:
+                k = w.walk(d)
+                for name in body.ahead:
+                    w.put(f"{name} = {w.zero()}")
+                w.block(f"if tid < many * own{k}:")
+                w.put(f"b, u = b0 + i0 + first_r{k}, first_u{k}")
+                for line in body.ahead.values():
+                    w.put(line)
+                w.end()
+
+    def _next_tile(self, bodies, products: bool) -> None:
+        w = self.w
+        w.put("i0 += s_tile")
+        w.put("many = min(s_tile, rows - i0)")
+        if products or any(body.ahead for _, body in bodies):
+            w.block("if i0 < rows:")
+            self._ahead(bodies)
+            if products:
+                w.put("sync()")
+            w.end()
+        w.end()
 
     def _wait(self, phase: int, across: set[tuple[str, str]], bodies) -> bool:
         """A barrier where one is needed before a phase; whether there is one."""
@@ -120,10 +145,9 @@ class _Region:
                 dims.append(d)
         found = []
         for d in dims:
-            body = Body(self.w, self.wave, phase)
-            for slot in slots:
-                if slot.dim == d:
-                    self._slot(body, slot)
+            early = self.products and not phase and d != POSITION
+            body = Body(self.w, self.wave, phase, self._early if early else None)
+            self._slots(body, [slot for slot in slots if slot.dim == d])
             for n in nodes:
                 if n.shape[0] == d:
                     body.value(n)
@@ -138,30 +162,38 @@ class _Region:
         self.pending |= {st.where for st in stores} | {self.w.reduced[n.id] for n in kept}
         return found
 
-    def _slot(self, body: Body, slot: Slot) -> None:
-        """A slot's value: what was there before, and the sums of this wave's products."""
-        w = self.w
-        leaf, mine = slot.leaf, [p for p in self.products if any(s is slot for s in p.slots)]
-        complete = self.ready[leaf.id][0] == self.wave.index
-        name = w.name(leaf)
-        body.put(f"{name} = {self._base(body, slot, mine[0])}")
-        for product in mine:
-            partial_sum(w, body, product, slot, name)
-        body.values[leaf.id] = name
-        if not complete or self._escapes(slot):
-            body.keep(w.plan.place[leaf.id], name)
-            self.pending.add(w.plan.place[leaf.id])
+    def _early(self, n: Node) -> bool:
+        """Whether a vector is there before others have shown what they wrote."""
+        return n.level == "call" or self.w.place_of(n) not in self.barriers.others
 
-    def _base(self, body: Body, slot: Slot, product: Product) -> str:
-        """What a slot's products of this wave are added to."""
+    def _slots(self, body: Body, slots: list[Slot]) -> None:
+        """Values of slots: what was there before, and the sums of this wave's products."""
         w = self.w
+        names = {id(slot): w.name(slot.leaf) for slot in slots}
+        for slot in slots:
+            body.values[slot.leaf.id] = names[id(slot)]
+            self._base(body, slot)
+        for product in self.products:
+            if any(id(slot) in names for slot in product.slots):
+                partial_sums(w, body, product, names)
+        for slot in slots:
+            complete = self.ready[slot.leaf.id][0] == self.wave.index
+            if not complete or self._escapes(slot):
+                body.keep(w.plan.place[slot.leaf.id], names[id(slot)])
+                self.pending.add(w.plan.place[slot.leaf.id])
+
+    def _base(self, body: Body, slot: Slot) -> None:
+        """What a slot's products of this wave are added to."""
+        w, name = self.w, self.w.name(slot.leaf)
         earlier = w.plan.hoisted + [p for wave in w.plan.waves[: self.wave.index] for p in wave]
         if any(s is slot for p in earlier for s in p.slots):
-            array, at = body.row_address(w.locate(w.plan.place[slot.leaf.id]))
-            return f"load({array}, {at} + u)"
-        if slot.bias is not None:
-            return f"load(weights, {w.call_vector(slot.bias)} + u)"
-        return w.zero()
+            text = body.far(slot.leaf)
+        elif slot.bias is not None:
+            text = body.far(slot.bias)
+        else:
+            body.put(f"{name} = {w.zero()}")
+            return
+        body.ahead[name] = f"{name} = {text}"
 
     def _escapes(self, slot: Slot) -> bool:
         """Whether anything but the loop in which a slot is completed reads it."""
@@ -178,18 +210,34 @@ class _Region:
         )
 
     def _loops(self, bodies) -> None:
+        """Every thread walks through its rows and units."""
         w = self.w
         for d, body in bodies:
-            first, own = w.own(d)
-            w.block(f"for q in range(tid, many * {own}, width):")
-            w.put(f"i = i0 + q // {own}")
-            w.put(f"u = {first} + q % {own}")
+            k = w.walk(d)
+            w.put(f"q, r, u = tid, first_r{k}, first_u{k}")
+            w.block(f"while q < many * own{k}:")
+            w.put("i = i0 + r")
             w.put("b = b0 + i")
             if d == POSITION:
                 w.put(f"count = numbers[{w.pointer('count.source')} + b]")
                 w.block("if u < count:")
             body.write()
-            w.end(2 if d == POSITION else 1)
+            if d == POSITION:
+                w.end()
+            w.put("q += width")
+            w.put(f"r += step_r{k}")
+            w.put(f"u += step_u{k}")
+            w.block(f"if u >= u{k} + own{k}:")
+            w.put(f"u -= own{k}")
+            w.put("r += 1")
+            w.end()
+            if body.ahead:
+                w.block(f"if q < many * own{k}:")
+                w.put("b = b0 + i0 + r")
+                for line in body.ahead.values():
+                    w.put(line)
+                w.end()
+            w.end()
 
     def _ends(self, phase: int) -> None:
         """What is there only when all rows and units of a phase are: sums, loops over positions, whole rows."""

@@ -19,6 +19,7 @@ from .rows import ends_of, in_order, previous, sorted_back, turns_of
 from .scatter import add_rows
 from .space import put, xp
 from .weights import Prepared, prepare
+from .writer import padded
 
 __all__ = ["LoopTape", "loop_backward", "loop_forward", "prepare"]
 
@@ -53,23 +54,23 @@ class LoopTape:
 class _Tape:
     """Where states and saved columns lie in the array that a forward pass keeps."""
 
-    def __init__(self, plan, layer: Stepped, sizes, layout: Layout, history: tuple[str, ...], saved):
+    def __init__(self, plan, layer: Stepped, sizes, layout: Layout):
         step = layer.step
         self.widths = {s: sizes[step.dims[s]] for s in step.states}
-        self.history, self.layout, self.places, at = history, layout, {}, 0
+        self.history, self.layout, self.places, at = plan.history, layout, {}, 0
         for s, n in self.widths.items():
             self.places[f"state.{s}"] = at
-            at += self.rows(s) * n
+            at += self.rows(s) * padded(n)
         self.places["saved"] = at
-        self.saved = sum(d if isinstance(d, int) else sizes[d] for d in saved.values())
+        self.saved = sum(padded(d if isinstance(d, int) else sizes[d]) for d in plan.saved.values())
         self.size = at + layout.rows * self.saved
 
     def rows(self, s: str) -> int:
         return self.layout.batch + (self.layout.rows if s in self.history else self.layout.batch)
 
     def states(self, kept: Any, s: str) -> Any:
-        at = self.places[f"state.{s}"]
-        return kept[at : at + self.rows(s) * self.widths[s]].reshape(self.rows(s), self.widths[s])
+        at, n = self.places[f"state.{s}"], padded(self.widths[s])
+        return kept[at : at + self.rows(s) * n].reshape(self.rows(s), n)[:, : self.widths[s]]
 
     def columns(self, kept: Any) -> Any:
         at = self.places["saved"]
@@ -102,7 +103,7 @@ def loop_forward(
 ):  # fmt: skip
     """Run a layer forward: final states and the tape (see `rnncore.cpu.run.loop_forward`)."""
     plan, step, dtype = prepared.code.plan, layer.step, np.dtype(prepared.code.dtype)
-    tape = _Tape(plan, layer, sizes, layout, plan.history, plan.saved)
+    tape = _Tape(plan, layer, sizes, layout)
     launch = Launch(prepared, layout, sources)
     gathered = _gathered(xs, step.inputs, in_order(layout, rows)) if step.inputs else {}
     _reserve_inputs(launch, step, gathered)
@@ -142,11 +143,17 @@ def _hoisted(launch: Launch, gathered: Mapping[str, Any], tokens: bool, r0: int,
             part = matrix[at : at + n]
             at += n
             found = xp.take(part, x[:, 0], 0) if tokens and operand.attrs[1] == "x" else x @ part
-            slots = launch.slots(product, r1 - r0)
-            if operand is product.operands[0] and product.first:
-                slots[...] = found + launch.prepared.weights.biases[id(product)]
-            else:
-                slots += found
+            first = operand is product.operands[0] and product.first
+            if first:
+                found = found + launch.prepared.weights.biases[id(product)]
+            column = 0
+            for slot in launch.slots(product, r1 - r0):
+                mine = found[:, column : column + slot.shape[1]]
+                column += slot.shape[1]
+                if first:
+                    slot[...] = mine
+                else:
+                    slot += mine
 
 
 def loop_backward(
@@ -176,8 +183,7 @@ class _Reverse:
         self.tape, self.step, self.totals, self.dxs, self.dsources = tape, tape.layer.step, totals, dxs, dsources
         self.plan, self.layout = prepared.code.plan, tape.layout
         self.launch = Launch(prepared, tape.layout, tape.sources)
-        forward = prepared.code.plan
-        self.kept = _Tape(forward, tape.layer, tape.sizes, tape.layout, forward.history, forward.saved)
+        self.kept = _Tape(self.plan, tape.layer, tape.sizes, tape.layout)
         self.index = in_order(tape.layout, tape.rows) if self.step.inputs else None
         self.gathered = _gathered(tape.xs, self.step.inputs, self.index)
         self.adjoints = adjoints
@@ -187,16 +193,16 @@ class _Reverse:
         launch, layout = self.launch, self.layout
         widths = {s: self.kept.widths[s] for s in self.step.states}
         for s, n in widths.items():
-            launch.reserve(f"adj.{s}", 2 * layout.batch * n)
+            launch.reserve(f"adj.{s}", 2 * layout.batch * padded(n))
         _reserve_inputs(launch, self.step, self.gathered)
         given = self._reserve_adjoints()
         self._reserve_outs()
         launch.reserve_sources(self.dsources)
         launch.places |= self.kept.places
         launch.allocate(self.tape.kept)
-        carried = {s: launch.part(f"adj.{s}", 2 * layout.batch, n) for s, n in widths.items()}
+        carried = {s: launch.part(f"adj.{s}", 2 * layout.batch, padded(n))[:, :n] for s, n in widths.items()}
         for s, array in carried.items():
-            array.fill(0)
+            array[...] = 0
             if s in dfinal:
                 array[turns_of(layout)] = launch.sorted(dfinal[s]).astype(self.tape.dtype)
         for name, array in given.items():

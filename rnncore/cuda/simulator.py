@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .rewriting import rewritten
-from .twins import Entry, now
+from .twins import WARP, Entry, Lane, now
 from .watch import Watch, Watched
 
 __all__ = ["SimulationError", "Simulated", "watched"]
@@ -103,6 +103,8 @@ class _Block:
         self.index, self.watch = index, watch
         self.ready: list[tuple[int, Iterator[Any]]] = []
         self.waiting: list[tuple[int, Iterator[Any]]] = []
+        self.lanes: dict[int, dict[int, tuple[Iterator[Any], Any]]] = {}  # what lanes of warps wait to hand over
+        self.shown: dict[int, list[Any]] = {}  # what they are shown
         self.away: list[tuple[int, Iterator[Any], tuple[Any, int, int]]] = []
         self._bytes = np.full(shared_bytes, 255, np.uint8)  # NaN until written, as what lies there is anything
         self._views: dict[Any, Any] = {}
@@ -117,12 +119,17 @@ class _Block:
 
     def opened(self) -> bool:
         """Whether threads of this block can run, after the barriers that can open have."""
+        for warp in [warp for warp, found in self.lanes.items() if len(found) == WARP]:
+            found = dict(sorted(self.lanes.pop(warp).items()))
+            for index, (steps, _) in found.items():
+                self.shown[index] = [value for _, value in found.values()]
+                self.ready.append((index, steps))
         for one in [one for one in self.away if one[2][0][one[2][1]] >= one[2][2]]:
             self.away.remove(one)
             self.ready.append(one[:2])
             if self.watch is not None:
                 self.watch.told(self.index, one[0], *one[2][1:])
-        if not self.ready and not self.away and self.waiting:
+        if not self.ready and not self.away and not self.lanes and self.waiting:
             self.ready, self.waiting = self.waiting, []
             if self.watch is not None:
                 self.watch.met(self.index, [thread for thread, _ in self.ready])
@@ -152,7 +159,7 @@ class _Launch:
             block.ready = [(index, function(*given)) for index in range(self.threads)]
         while any([self._advance(block) for block in self.blocks]):
             pass
-        stuck = [block for block in self.blocks if block.waiting or block.away]
+        stuck = [block for block in self.blocks if block.waiting or block.away or block.lanes]
         if stuck:
             raise SimulationError("the kernel waits for ever: " + "; ".join(_describe(block) for block in stuck))
 
@@ -164,12 +171,15 @@ class _Launch:
             ran, ready, block.ready = True, block.ready, []
             for index, steps in ready:
                 now.thread = index
+                now.lanes = block.shown.pop(index, [])
                 try:
                     wanted = next(steps)
                 except StopIteration:
                     continue
                 if wanted is None:
                     block.waiting.append((index, steps))
+                elif isinstance(wanted, Lane):
+                    block.lanes.setdefault(index // WARP, {})[index] = steps, wanted.value
                 else:
                     block.away.append((index, steps, self._arrived(*wanted)))
         return ran
@@ -186,6 +196,7 @@ class _Launch:
 def _describe(block: _Block) -> str:
     parts = [f"thread {index} for counter {slot} to reach {target}, it is {counters[slot]}"
              for index, _, (counters, slot, target) in block.away]  # fmt: skip
+    parts += [f"threads {list(found)} for the rest of their warp" for found in block.lanes.values()]
     if block.waiting:
         parts.append(f"threads {[index for index, _ in block.waiting]} for their block")
     return f"in block {block.index} " + ", ".join(parts)

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "Entry", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function", "functions",
-    "int32", "int64", "load", "now", "shared", "store", "sync", "thread", "threads",
+    "WARP", "Entry", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function",
+    "functions", "int32", "int64", "load", "load4", "now", "shared", "store", "sync", "thread", "threads", "warp_max",
+    "warp_sum",
 ]  # fmt: skip
 
 
@@ -107,6 +108,42 @@ def store(array, i, value) -> None:
     if i < 0:
         raise IndexError(f"an index of {i}")
     array[i] = value
+
+
+WARP = 4  # threads that run in step: fewer than on a device, whose blocks have more
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What a lane hands over to the others of its warp, when all are there."""
+
+    value: Any
+
+
+def load4(array, i):
+    """Four neighbours from ``array[i]``, for an index that is a multiple of four."""
+    if i % 4:
+        raise IndexError(f"four numbers cannot be read at once from index {i}")
+    return load(array, i), load(array, i + 1), load(array, i + 2), load(array, i + 3)
+
+
+def _butterfly(value, join):
+    yield Lane(value)
+    values, step = now.lanes, WARP // 2
+    while step:
+        values = [join(values[k], values[k ^ step]) for k in range(WARP)]
+        step //= 2
+    return values[now.thread % WARP]
+
+
+def warp_sum(value):
+    """The sum over the lanes of a warp, in every lane; all lanes call it together."""
+    return (yield from _butterfly(value, operator.add))
+
+
+def warp_max(value):
+    """The largest of the lanes of a warp, NaN if one is, in every lane; all lanes call it together."""
+    return (yield from _butterfly(value, _maximum))
 
 
 def fma(a, b, c):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from ..plan.model import Plan, Product
 from ..reference.parameters import call_values
 from .emit import emit
 from .space import put, xp
-from .writer import Kernel, Tiling
+from .writer import Kernel, Tiling, padded
 
-__all__ = ["Code", "Prepared", "Weights", "code_of", "prepare"]
+__all__ = ["Code", "Packed", "Prepared", "Weights", "code_of", "prepare"]
 
 
 @dataclass(eq=False)
@@ -38,7 +39,8 @@ class Code:
     @property
     def plain(self) -> Kernel:
         """The kernel with nothing kept near: what its tables hold is what those of the others do."""
-        return self.kernel(Tiling(1, 1, (False,) * sum(map(len, self.plan.waves))))
+        none = (False,) * sum(map(len, self.plan.waves))
+        return self.kernel(Tiling(1, 1, none, none))
 
 
 _codes: dict[tuple, Code] = {}
@@ -54,19 +56,6 @@ def code_of(step, which: str, dtype: str) -> Code:
 
 
 @dataclass(eq=False)
-class Weights:
-    """The packed array, where its parts begin, and the matrices of products that leave the loop."""
-
-    flat: Any
-    places: dict[str, int]
-    matrices: dict[int, Any]  # (inner, columns) by the product's identity
-    biases: dict[int, Any]
-
-    def release(self) -> None:
-        """Give the memory back."""
-
-
-@dataclass(eq=False)
 class Prepared:
     """A kernel of a layer's step and the weights packed for it."""
 
@@ -79,29 +68,76 @@ def prepare(layer: Stepped, which: str, params: Mapping[str, Any], sizes, dtype:
     """Kernels and packed weights of a layer (see `rnncore.backends`)."""
     step, code = layer.step, code_of(layer.step, which, dtype)
     values = call_values(step, params, sizes, dtype, put)
-    return Prepared(code, sizes, _Packing(code, params, values, sizes).weights())
+    return Prepared(code, sizes, Weights(code, params, values, sizes))
 
 
-class _Packing:
-    def __init__(self, code: Code, params, values: Mapping[int, Any], sizes):
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """All that a kernel reads of the parameters, in one array; where its parts begin; columns of each matrix."""
+
+    flat: Any
+    places: dict[str, int]
+    pads: tuple[int, ...]
+
+
+class Weights:
+    """Matrices, vectors and numbers of a kernel, packed as its launches need them.
+
+    Attributes
+    ----------
+    matrices, biases : dict
+        (inner, columns) matrix and its start, of each product outside of the loop, by the product's identity.
+    """
+
+    def __init__(self, code: Code, params: Mapping[str, Any], values: Mapping[int, Any], sizes: Mapping[Any, int]):
         self.code, self.params, self.values, self.sizes = code, params, values, sizes
-        self.dtype = np.dtype(code.dtype)
+        self.dtype, self.kernel = np.dtype(code.dtype), code.plain
+        outside = code.plan.hoisted + code.plan.post
+        self.matrices = {id(p): self._matrix(p) for p in outside}
+        self.biases = {id(p): self._bias(p) for p in outside if p.first}
+        self.packs = [self._matrix(p) for p in self.kernel.products]
+        self.vectors = {n: self._value(node) for n, node in (self.kernel.vectors | self.kernel.numbers).items()}
+        numbers = [n.value if n.op == "const" else self.sizes[n.attrs[0]] for n in self.kernel.constants]
+        self.numbers = put(np.array(numbers or [0], self.dtype))
+        self.made: dict[tuple[int, Tiling], Packed] = {}
 
-    def weights(self) -> Weights:
-        plan, kernel = self.code.plan, self.code.plain
-        numbers = [n.value if n.op == "const" else self.sizes[n.attrs[0]] for n in kernel.constants]
-        parts, places, at = [put(np.array(numbers or [0], self.dtype))], {"constants": 0}, max(len(numbers), 1)
-        named: dict[str, Any] = {f"pack.{k}": self._matrix(p) for k, p in enumerate(kernel.products)}
-        named |= {name: self._value(node) for name, node in (kernel.vectors | kernel.numbers).items()}
-        for name, value in named.items():
-            part = value.ravel()
+    def packed(self, members: int, tiling: Tiling) -> Packed:
+        """The array for launches whose slices have so many blocks; kept."""
+        found = self.made.get((members, tiling))
+        if found is None:
+            found = self.made[members, tiling] = self._packed(members, tiling)
+        return found
+
+    def _packed(self, members: int, tiling: Tiling) -> Packed:
+        parts, places, at = [], {}, 0
+        blocks = [self._shared_out(k, members, deep) for k, deep in enumerate(tiling.deep)]
+        named = {f"pack.{k}": block for k, (block, _) in enumerate(blocks)}
+        for name, value in (named | {"constants": self.numbers} | self.vectors).items():
             places[name] = at
-            at += part.size
-            parts.append(part)
-        outside = plan.hoisted + plan.post
-        matrices = {id(p): self._matrix(p) for p in outside}
-        biases = {id(p): self._bias(p) for p in outside if p.first}
-        return Weights(xp.concatenate(parts), places, matrices, biases)
+            parts.append(value.ravel())
+            at += value.size
+        return Packed(xp.concatenate(parts), places, tuple(pad for _, pad in blocks))
+
+    def _shared_out(self, k: int, members: int, deep: bool) -> tuple[Any, int]:
+        """A product's matrix member by member, and the columns of each: see `rnncore.cuda.product`."""
+        matrix, product = self.packs[k], self.kernel.products[k]
+        columns, pad = _columns(tuple(self._number(s.dim) for s in product.slots), members)
+        taken = xp.take(matrix, columns, 1).reshape(len(matrix), members, pad)
+        if not deep:
+            return xp.ascontiguousarray(taken.transpose(1, 0, 2)), pad
+        inner = [self._number(v.shape[0]) for v in product.operands]
+        made = xp.zeros((members, pad, sum(map(padded, inner))), self.dtype)
+        first = to = 0
+        for n in inner:
+            made[:, :, to : to + n] = taken[first : first + n].transpose(1, 2, 0)
+            first, to = first + n, to + padded(n)
+        return made, pad
+
+    def _number(self, dim: Any) -> int:
+        return dim if isinstance(dim, int) else self.sizes[dim]
+
+    def release(self) -> None:
+        """Give the memory back."""
 
     def _value(self, node: Node) -> Any:
         return self.params[node.attrs[1]] if node.op == "leaf" else self.values[node.id]
@@ -118,6 +154,20 @@ class _Packing:
     def _bias(self, product: Product) -> Any:
         parts = []
         for slot in product.slots:
-            n = self.sizes[slot.dim] if not isinstance(slot.dim, int) else slot.dim
-            parts.append(xp.zeros(n, self.dtype) if slot.bias is None else self._value(slot.bias))
+            zeros = xp.zeros(self._number(slot.dim), self.dtype)
+            parts.append(zeros if slot.bias is None else self._value(slot.bias))
         return parts[0] if len(parts) == 1 else xp.concatenate(parts)
+
+
+@lru_cache(maxsize=256)
+def _columns(slots: tuple[int, ...], members: int) -> tuple[Any, int]:
+    """Which column of all is which of a member's, and how many columns each has room for; the last are any."""
+    pad = padded(sum(-(-n // members) for n in slots))
+    table = np.zeros((members, pad), np.int64)
+    for m in range(members):
+        at = full = 0
+        for n in slots:
+            first, end = m * n // members, (m + 1) * n // members
+            table[m, at : at + end - first] = np.arange(full + first, full + end)
+            at, full = at + end - first, full + n
+    return put(table.ravel()), pad

@@ -7,25 +7,31 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..lang.dims import POSITION
 from ..lang.graph import Node
 from ..lang.ops import OPS
 from ..plan.model import ONE, Plan, Product, reduces_positions
 
-__all__ = ["FUNCTION", "Kernel", "Tiling", "Writer"]
+__all__ = ["FUNCTION", "Kernel", "Tiling", "Writer", "padded"]
+
+
+def padded(n: int) -> int:
+    """Numbers of a row: four are read at a time."""
+    return -(-n // 4) * 4
 
 
 @dataclass(frozen=True)
 class Tiling:
     """What of a launch is in the text of its kernel.
 
-    ``rows`` and ``columns`` of a product that one thread sums in registers; for each product of the loop, in the
-    order of waves, whether its weights are ``resident`` in shared memory.
+    ``rows`` and ``columns`` of a product that are summed in registers; for each product of the loop, in the order of
+    waves, whether its weights are ``resident`` in shared memory, and whether the lanes of a warp share out its inner
+    size rather than its columns: ``deep``.
     """
 
     rows: int
     columns: int
     resident: tuple[bool, ...]
+    deep: tuple[bool, ...]
 
 
 @dataclass(eq=False)
@@ -61,6 +67,7 @@ class Writer:
         self.head: list[str] = []
         self.const_names: dict[int, str] = {}
         self.names: dict[int, str] = {}
+        self.walks: set[int] = set()
 
     def name(self, node: Node) -> str:
         """The author's name of a value, or its number where texts are to be shared by structure."""
@@ -116,6 +123,28 @@ class Writer:
         self.count_of(dim)
         k = self.kernel.dims.index(dim)
         return f"u{k}", f"own{k}"
+
+    def padded(self, dim) -> str:
+        """Numbers of a row of a size symbol: a multiple of four."""
+        self.count_of(dim)
+        k = self.kernel.dims.index(dim)
+        if f"wide{k} = (s_n{k} + 3) // 4 * 4" not in self.head:
+            self.head.append(f"wide{k} = (s_n{k} + 3) // 4 * 4")
+        return f"wide{k}"
+
+    def walk(self, dim) -> int:
+        """Number of a size symbol whose rows and units threads walk through: from ``first_r``, ``first_u`` on."""
+        self.count_of(dim)
+        k = self.kernel.dims.index(dim)
+        if k not in self.walks:
+            self.walks.add(k)
+            self.head += [
+                f"step_r{k} = width // max(own{k}, 1)",
+                f"step_u{k} = width - step_r{k} * own{k}",
+                f"first_r{k} = tid // max(own{k}, 1)",
+                f"first_u{k} = u{k} + tid - first_r{k} * own{k}",
+            ]
+        return k
 
     def constant(self, node: Node) -> str:
         if node.id not in self.const_names:
@@ -176,13 +205,13 @@ class Writer:
             name = f"in.{label}" if kind == "input" else f"d{label}"
             return "memory", self.pointer(name), self.size(f"ld.{name}"), "saved"
         if kind == "adj":
-            return "memory", self.pointer(f"adj.{label}"), self.count_of(self.plan.states[label]), "before"
+            return "memory", self.pointer(f"adj.{label}"), self.padded(self.plan.states[label]), "before"
         if kind == "position":
             return "memory", self.pointer("positions"), "0", "work"
         assert kind in ("state", "next"), place
         full = label in self.plan.history
         row = ("prev" if kind == "state" else "next") if full else "before"
-        return "tape", self.pointer(f"state.{label}"), self.count_of(self.plan.states[label]), row
+        return "tape", self.pointer(f"state.{label}"), self.padded(self.plan.states[label]), row
 
     def target(self, where: tuple[str, str]) -> tuple[str, str, str, str]:
         """(array, first number, numbers of a row, kind of row) of where a store goes."""
@@ -192,7 +221,7 @@ class Writer:
         if kind == "next":
             array, name = ("memory", "adj") if self.plan.reverse else ("tape", "state")
             full = not self.plan.reverse and label in self.plan.history
-            ld = self.count_of(self.plan.states[label])
+            ld = self.padded(self.plan.states[label])
             return array, self.pointer(f"{name}.{label}"), ld, "next" if full else "after"
         return "memory", self.pointer(f"out.{label}"), self.size(f"ld.out.{label}"), "saved"
 
@@ -222,9 +251,6 @@ class Writer:
     def dim_of(self, node: Node) -> Any:
         return node.shape[0] if node.shape else ONE
 
-    def is_position(self, dim) -> bool:
-        return dim == POSITION
-
 
 # rows of a step in the order (time, sequence): of the chunk, of all steps, of states kept for all steps, of two turns
 SHIFT = {
@@ -242,12 +268,15 @@ def _listed(node: Node, kind: str, table: dict[str, Node]) -> str:
 
 
 FUNCTION = {"and": "and_", "or": "or_", "not": "not_", "abs": "abs_"}
-_OWN = re.compile(r"(at|c|l|u|own|number|vector|x|y|part)\d+|(p|s|o|cols|first)_.*|.*_(sum|row|shift)|acc.*")
+_OWN = re.compile(
+    r"(at|c|l|u|own|number|vector|wide|inner|groups|tops|items|at_[a-z]+|(first|step)_[a-z]+)\d+"
+    r"|[xy]\d_\d|(p|s|o|first|from|held|partial|sum|acc|at_z\d*)_.*|.*_shift"
+)
 _RESERVED = {
     "tape", "weights", "memory", "numbers", "counters", "chunk", "shm", "tid", "width", "slice_", "member", "t", "t0",
-    "t1", "r0", "i", "i0", "b", "b0", "b1", "u", "q", "k", "e", "h", "rows", "many", "active", "count", "position",
-    "source_row", "lane", "item", "inside", "share", "start", "teams", "groups", "tops", "target",
-    "load", "store", "sync", "add", "sub", "mul", "div", "neg", "exp",
-    "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "abs_", "maximum", "minimum", "where", "lt",
-    "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "fma", "F", "lambda", "range", "min", "max", "draw",
+    "t1", "r0", "i", "i0", "b", "b0", "b1", "u", "q", "k", "e", "rows", "many", "active", "count", "position",
+    "source_row", "lane", "item", "warp", "warps", "group", "top", "target", "WARP", "end", "at", "r", "share",
+    "coming", "earlier", "load", "load4", "store", "sync", "add", "sub", "mul", "div", "neg", "exp", "log", "sqrt",
+    "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "abs_", "maximum", "minimum", "where", "lt", "le", "gt", "ge",
+    "eq", "ne", "and_", "or_", "not_", "fma", "F", "lambda", "range", "min", "max", "draw",
 }  # fmt: skip

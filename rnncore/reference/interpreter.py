@@ -70,7 +70,7 @@ def _node(node: Node, value, leaves, sizes) -> Any:
     if node.op == "outer":
         return args[0][..., :, None] * args[1][..., None, :]
     if node.op in SHAPED:
-        return _spread(node, args[0], sizes, leaves)
+        return _spread(node, args[0], sizes)
     if node.op in ("sum", "rmax", "psum"):
         args = [_filled(args[0], node.args[0], node.op, leaves, sizes)]
     if OPS[node.op].pointwise and node.shape:
@@ -79,14 +79,11 @@ def _node(node: Node, value, leaves, sizes) -> Any:
     return OPS[node.op].numpy(*args)
 
 
-def _spread(node: Node, a, sizes, leaves):
+def _spread(node: Node, a, sizes):
     """A value repeated along the axis that it lacks; along positions as often as the longest sequence needs."""
     if node.op == "along":
         return a[..., None, :]
-    if isinstance(a, np.generic):  # a constant becomes an array where the others are
-        like = next(iter(leaves.values()), a)
-        host = isinstance(like, (np.ndarray, np.generic))
-        a = np.asarray(a) if host else np.full_like(like, a, dtype=a.dtype, shape=())
+    a = np.asarray(a)
     if node.op == "over":
         return a[..., None]
     wide = a.reshape(*a.shape, *[1] * len(node.shape))

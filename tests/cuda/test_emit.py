@@ -13,10 +13,10 @@ from rnncore.plan.kernels import plan_of
 WHICH = ("infer", "forward", "backward")
 
 
-def kernel(layer, which, high=1, wide=1, resident=False, pretty=False):
+def kernel(layer, which, high=1, wide=1, resident=False, deep=False, pretty=False):
     plan = plan_of(layer.step, which)
     many = sum(map(len, plan.waves))
-    return emit(plan, "float32", Tiling(high, wide, (resident,) * many), pretty)
+    return emit(plan, "float32", Tiling(high, wide, (resident,) * many, (deep,) * many), pretty)
 
 
 def meetings(layer, which):
@@ -28,7 +28,7 @@ def meetings(layer, which):
 def test_a_kernel_is_python_whose_tables_have_no_name_twice(name):
     layer = stress.CELLS[name](stress.UNITS.get(name, 5))
     for which in WHICH:
-        found = kernel(layer, which, 4, 4, True)
+        found = kernel(layer, which, 4, 4, True, True)
         compile(found.text, name, "exec")
         for table in (found.pointers, found.sizes):
             assert len(set(table)) == len(table)
@@ -38,7 +38,7 @@ def test_a_kernel_is_python_whose_tables_have_no_name_twice(name):
 def test_tables_do_not_depend_on_the_tiling(name):
     layer = stress.CELLS[name](stress.UNITS.get(name, 5))
     for which in WHICH:
-        plain, other = kernel(layer, which), kernel(layer, which, 4, 4, True)
+        plain, other = kernel(layer, which), kernel(layer, which, 4, 4, True, True)
         assert (plain.vectors, plain.numbers, plain.dims) == (other.vectors, other.numbers, other.dims)
         assert [n.attrs for n in plain.constants] == [n.attrs for n in other.constants]
 
@@ -62,7 +62,7 @@ def test_a_text_to_be_read_has_the_author_s_names_and_lines():
 
 def test_resident_weights_are_brought_near_once_and_read_there():
     near, far = (kernel(rn.cells.lstm(4), "infer", 4, 4, resident).text for resident in (True, False))
-    assert "load(shm, at_w0" in near and "load(weights, at_w0" not in near
-    assert "load(weights, at_w0" in far and "held_0" not in far
-    before, loop = near.split("for t in range")
+    assert "load4(shm, at_w0" in near and "load4(weights, at_w0" not in near
+    assert "load4(weights, at_w0" in far and "held_0" not in far
+    before, loop = near.split("while t < t1")
     assert "store(shm, held_0" in before and "store(shm, held_0" not in loop

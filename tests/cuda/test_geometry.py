@@ -8,18 +8,18 @@ from rnncore.cuda.geometry import Shape, chosen, laid_out
 from rnncore.cuda.target import Properties
 
 H200 = Properties("H200", (9, 0), 132, 227 * 1024, 1024, 140 * 2**30)
-TINY = Properties("tiny", (8, 0), 3, 4096, 8, 2**30)
+TINY = Properties("tiny", (8, 0), 3, 4096, 8, 2**30, 4)
 
 
 def lstm(units, batch, item=4):
-    return Shape(((units, (units,) * 4),), ((), (0,)), batch, units, 0, item)
+    return Shape((((units,), (units,) * 4),), ((), (0,)), batch, units, 0, item)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 300), st.integers(0, 5), st.sampled_from([4, 8]),
        st.sampled_from([H200, TINY]))  # fmt: skip
 def test_every_layout_fits_and_covers_the_batch(units, batch, sums, item, device):
-    shape = Shape(((units, (units, units, 7)), (units, (units,))), ((), (0,), (1,)), batch, units, sums, item)
+    shape = Shape((((units,), (units, units, 7)), ((units, 3), (units,))), ((), (0,), (1,)), batch, units, sums, item)
     try:
         found = chosen(shape, device)
     except ValueError:
@@ -28,8 +28,10 @@ def test_every_layout_fits_and_covers_the_batch(units, batch, sums, item, device
     assert 1 <= found.blocks <= device.multiprocessors
     assert found.shared_bytes <= device.shared_bytes and found.threads <= device.threads
     assert 1 <= found.tile <= found.room and found.slices * found.room >= batch
-    assert found.members <= max(units, 1) and found.span & (found.span - 1) == 0 and found.span <= found.threads
-    assert all(1 <= split <= units for split in found.splits)
+    assert found.members <= units
+    for k, (split, deep) in enumerate(zip(found.splits, found.tiling.deep)):
+        assert 1 <= split <= units + 3
+        assert not deep or split * device.warp <= found.threads, k
 
 
 def test_small_networks_take_one_block_a_slice_and_need_no_barrier():
@@ -48,10 +50,15 @@ def test_one_sequence_of_a_large_network_spreads_over_the_device_with_weights_th
     assert found.slices == 1 and found.members > 100 and found.tiling.resident == (True,)
 
 
+def test_few_sums_are_shared_out_among_lanes_and_many_among_threads():
+    assert chosen(lstm(1024, 1), H200).tiling.deep == (True,)
+    assert chosen(lstm(64, 32), H200).tiling.deep == chosen(lstm(1024, 64), H200).tiling.deep == (False,)
+
+
 def test_weights_that_do_not_fit_are_read_from_the_cache():
     found = chosen(lstm(4096, 1), H200)
     assert found.tiling.resident == (False,) and found.members > 100
 
 
 def test_a_forced_layout_that_cannot_fit_is_none():
-    assert laid_out(Shape(((64, (64,)),), ((0,),), 4, 64, 4000, 8), TINY, 1, 1) is None
+    assert laid_out(Shape((((64,), (64,)),), ((0,),), 4, 64, 4000, 8), TINY, 1, 1) is None

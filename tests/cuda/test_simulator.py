@@ -85,6 +85,35 @@ def kernel(tape, weights, memory, numbers, counters, chunk):
     assert tape.tolist() == [3, 1]
 
 
+WARPS = """
+from rnncore.cuda.device import WARP, load4, warp_max, warp_sum
+"""
+
+
+def test_lanes_of_a_warp_are_summed_for_all_of_them_while_other_warps_go_their_own_way():
+    body = """
+if thread() < WARP:
+    total = warp_sum(float32(thread()))
+    store(tape, thread(), total + warp_max(float32(thread())))
+sync()
+store(tape, thread() + threads(), load(tape, WARP - 1 - thread() % WARP))
+"""
+    lines = "".join(f"    {line}\n" for line in body.strip("\n").splitlines())
+    tape = np.zeros(16, np.float32)
+    given = [*[tape] * 3, np.zeros(1, np.int64), np.zeros(1, np.int32), 0]
+    Simulated(f"{HEAD}{WARPS}\n{ENTRY}\n{lines}").launch(1, 8, 0, given, False)
+    assert tape.tolist() == [9] * 4 + [0] * 4 + [9] * 8
+
+
+def test_a_missing_lane_and_four_numbers_from_elsewhere_are_errors():
+    given = [*[np.zeros(8, np.float32)] * 3, np.zeros(1, np.int64), np.zeros(1, np.int32), 0]
+    alone = f"{HEAD}{WARPS}\n{ENTRY}\n    if thread() > 0:\n        warp_sum(float32(1))\n    sync()\n"
+    with pytest.raises(SimulationError, match=r"threads \[1, 2, 3\] for the rest of their warp"):
+        Simulated(alone).launch(1, 4, 0, given, False)
+    with pytest.raises(IndexError, match="four numbers .* index 2"):
+        Simulated(f"{HEAD}{WARPS}\n{ENTRY}\n    load4(tape, 2)\n").launch(1, 1, 0, given, False)
+
+
 def test_a_thread_that_has_ended_is_waited_for_no_more():
     body = """
 if thread() == 0:
