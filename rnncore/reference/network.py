@@ -247,6 +247,11 @@ def _prepare(net, params, x, lengths, state, steps):
     return xs, lengths, start
 
 
+def _numbers(value) -> np.ndarray:
+    array = np.asarray(value)
+    return array.astype(complex if np.iscomplexobj(array) else float)
+
+
 def _mask(lengths, x):
     return (np.arange(x.shape[1]) < lengths[:, None])[:, :, None]
 
@@ -287,6 +292,9 @@ def _readout(net, params, y, last, lengths):
 def gradients(net, params: Mapping[str, np.ndarray], x, dy, *, lengths=None, state=None, dstate=None, written=None):
     """Adjoints of the inputs, of the initial state and of the parameters: BPTT step by step.
 
+    Numbers may be complex: with a complex step in parameters, inputs or adjoints the imaginary parts of the gradients
+    are their directional derivatives, products of a Hessian.
+
     Returns
     -------
     dx : dict of str to ndarray
@@ -298,7 +306,7 @@ def gradients(net, params: Mapping[str, np.ndarray], x, dy, *, lengths=None, sta
     pass_ = Run(params, lengths, start, written)
     y, last, tape = pass_.forward(net.block, "", xs, net.fed)
     one = not net.per_step
-    dy = np.asarray(dy, dtype=float)
+    dy = _numbers(dy)
     if not one:
         dy = np.where(_mask(lengths if written is None else written.lengths, dy), dy, 0)
     if net.outputs is not None:
@@ -310,7 +318,7 @@ def gradients(net, params: Mapping[str, np.ndarray], x, dy, *, lengths=None, sta
     dys = np.zeros_like(y) if one else dy
     dfinal = {k: np.zeros_like(v) for k, v in start.items()}
     for path, value in (dstate or {}).items():
-        dfinal[path] = np.asarray(value, dtype=float)
+        dfinal[path] = _numbers(value)
     dxs = pass_.backward(net.block, "", dys, dlast, tape, dfinal)
     for path, d in pass_.dstate.items():
         if path + "0" in params:

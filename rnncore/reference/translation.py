@@ -57,7 +57,7 @@ def _b(path: str, prefix: str) -> str:
 def translate_backward(run, prefix: str, dy, tape, dfinal):
     """Adjoint of each input sequence."""
     block, sizes, ends, encoder, keys, decoder, writer = tape
-    writer.dsources = {name: np.zeros(v.shape) for name, v in writer.sources.items()}
+    writer.dsources = {name: np.zeros_like(v) for name, v in writer.sources.items()}
     writer.loop_backward(prefix, dy, np.zeros((len(dy), dy.shape[2])), decoder, dfinal)
     run.grads |= writer.grads
     dfinal = dict(dfinal)

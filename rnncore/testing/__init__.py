@@ -17,13 +17,16 @@ A test of a plugin runs every one::
         check(rn.Network(my_cell(17), inputs=3))
 """
 
+from .directions import Directions, complex_slope, directions
 from .example import Example, close, example, same_bits
 from .laws import (
     CHECKS,
     check_bind,
     check_checkpoints,
     check_chunks,
+    check_curvature,
     check_determinism,
+    check_directions,
     check_gradients,
     check_inputs_untouched,
     check_json,
@@ -36,7 +39,8 @@ from .laws import (
 )
 
 __all__ = [
-    "CHECKS", "Example", "check_bind", "check_checkpoints", "check_chunks", "check_determinism", "check_gradients",
-    "check_inputs_untouched", "check_json", "check_kernel", "check_lengths", "check_list", "check_pickle",
-    "check_stream", "check_tape", "close", "example", "same_bits",
+    "CHECKS", "Directions", "Example", "check_bind", "check_checkpoints", "check_chunks", "check_curvature",
+    "check_determinism", "check_directions", "check_gradients", "check_inputs_untouched", "check_json", "check_kernel",
+    "check_lengths", "check_list", "check_pickle", "check_stream", "check_tape", "close", "complex_slope", "directions",
+    "example", "same_bits",
 ]  # fmt: skip

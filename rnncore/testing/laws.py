@@ -15,12 +15,13 @@ from ..combine.blocks import reads_backward
 from ..errors import InputError
 from ..inputs import Tokens
 from ..network import Network
+from .directions import check_curvature, check_directions
 from .example import Example, close, example, same_bits
 
 __all__ = [
-    "CHECKS", "check_bind", "check_checkpoints", "check_chunks", "check_determinism", "check_gradients",
-    "check_inputs_untouched", "check_json", "check_kernel", "check_lengths", "check_list", "check_pickle",
-    "check_stream", "check_tape",
+    "CHECKS", "check_bind", "check_checkpoints", "check_chunks", "check_curvature", "check_determinism",
+    "check_directions", "check_gradients", "check_inputs_untouched", "check_json", "check_kernel", "check_lengths",
+    "check_list", "check_pickle", "check_stream", "check_tape",
 ]  # fmt: skip
 
 BOUNDS = {"float32": (1e-5, 1e-4), "float64": (1e-12, 1e-10)}  # forward, gradients; relative to the largest number
@@ -264,5 +265,6 @@ def check_pickle(net: Network) -> None:
 
 CHECKS = (
     check_kernel, check_gradients, check_lengths, check_chunks, check_checkpoints, check_inputs_untouched,
-    check_determinism, check_tape, check_list, check_bind, check_stream, check_json, check_pickle,
+    check_determinism, check_tape, check_list, check_bind, check_stream, check_directions, check_curvature, check_json,
+    check_pickle,
 )  # fmt: skip

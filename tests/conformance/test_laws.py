@@ -75,7 +75,7 @@ CELLS, TOPOLOGIES = registered_cells(), registered_topologies()
 DESCRIBED = (testing.check_json, testing.check_pickle)
 LAWS = [c for c in testing.CHECKS if c not in (testing.check_kernel, *DESCRIBED)]
 EVERYWHERE = (testing.check_kernel, testing.check_gradients, testing.check_lengths, testing.check_chunks,
-              testing.check_inputs_untouched)  # fmt: skip
+              testing.check_inputs_untouched, testing.check_directions, testing.check_curvature)  # fmt: skip
 laws = pytest.mark.parametrize("check", LAWS, ids=lambda c: c.__name__)
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
