@@ -96,6 +96,7 @@ class Batch:
     writing: Writing | None = None
     vector: np.ndarray | None = None  # one a sequence, that the initial state is made of
     bridged: tuple[str, ...] = ()  # the states that are
+    steady: tuple[str, ...] = ()  # given states that every episode starts from, not the first alone
     segments: Any = None  # of a mask or resets: the episodes
     cut: Any = None  # where these are episodes, which nobody sees padded: those of which sequences
 

@@ -149,7 +149,10 @@ class Directed:
             for path in batch.bridged:
                 rows = _affine(self.params, vector, *bridge_names(path))
                 start[path], start[dotted(path)] = halves(rows)
-        return replace(batch, arrays=arrays, state=start, vector=vector, lesson=self._lesson(batch.lesson))
+        steady = (*batch.steady, *map(dotted, batch.steady))
+        return replace(
+            batch, arrays=arrays, state=start, vector=vector, steady=steady, lesson=self._lesson(batch.lesson)
+        )  # fmt: skip
 
     def _starts(self, batch: Batch, dstate: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         start = dict(batch.state or {})

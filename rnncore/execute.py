@@ -257,7 +257,7 @@ def _backward(net, params, tape: _PassTape, do: np.ndarray | None, dfinal, want_
     dxs = pass_.back(tape.node, dy, dlast, want, grads, dfinal)
     if cut is not None:
         dxs = {name: cut.inputs_back(d, len(tape.batch.arrays[name])) for name, d in dxs.items()}
-        pass_.dstate = cut.states_back(pass_.dstate, ran.bridged, grads)
+        pass_.dstate = cut.states_back(pass_.dstate, ran.steady, grads)
     given = tape.batch.state or {}
     for path, d in pass_.dstate.items():
         if path + "0" in grads and path not in given:

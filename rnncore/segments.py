@@ -60,7 +60,7 @@ class Segments:
             inner.lesson = replace(whole.lesson, arrays=self._taken(whole.lesson.arrays))
         if whole.state is not None:
             inner.state = {
-                path: v[self.owner] if path in whole.bridged else self._started(v, initial.get(path + "0"))
+                path: v[self.owner] if path in whole.steady else self._started(v, initial.get(path + "0"))
                 for path, v in whole.state.items()
             }
         return inner
@@ -95,20 +95,20 @@ class Segments:
         full[self.rows] = d
         return full
 
-    def states_back(self, d: Arrays, bridged: tuple[str, ...], grads: Arrays) -> dict[str, np.ndarray]:
+    def states_back(self, d: Arrays, steady: tuple[str, ...], grads: Arrays) -> dict[str, np.ndarray]:
         """Adjoints of the states before each sequence, from those before its episodes, `d`.
 
-        A bridge gives the states `bridged` to all episodes of a sequence. Of others it is the first alone: later ones
-        started as the network says, which is added to the gradients of what is learned of it.
+        All episodes of a sequence start from the states `steady`. From others it is the first alone: later ones started
+        as the network says, which is added to the gradients of what is learned of it.
         """
         for path, rows in d.items():
             if path + "0" in grads:
                 grads[path + "0"][...] += rows[~self.first].sum(0)
-        return {path: self._starts_back(rows, path in bridged) for path, rows in d.items()}
+        return {path: self._starts_back(rows, path in steady) for path, rows in d.items()}
 
-    def _starts_back(self, d: np.ndarray, bridged: bool) -> np.ndarray:
+    def _starts_back(self, d: np.ndarray, every: bool) -> np.ndarray:
         full = np.zeros((len(self.last), d.shape[1]), d.dtype)
-        chosen = np.full(len(d), True) if bridged else self.first
+        chosen = np.full(len(d), True) if every else self.first
         np.add.at(full, self.owner[chosen], d[chosen])
         return full
 

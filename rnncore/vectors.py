@@ -140,7 +140,7 @@ def bridge(net: Network, params: Params, batch: Batch) -> dict[str, np.ndarray]:
 
     assert batch.vector is not None
     given = batch.state or {}
-    batch.bridged = tuple(path for path in net.state_shapes if path not in given)
+    batch.bridged = batch.steady = tuple(path for path in net.state_shapes if path not in given)
     return {**given, **{p: affine(batch.vector, *(params[n] for n in bridge_names(p))) for p in batch.bridged}}
 
 

@@ -231,3 +231,59 @@ def test_wrong_masks(given, words):
     for call in calls:
         with pytest.raises(InputError, match=words):
             call(case.params, case.x, **given)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("seed", range(3))
+def test_directions_through_episodes(name, seed):
+    net, case = NETS[name], Case(NETS[name], seed)
+    rng = np.random.default_rng(seed + 10)
+    along = case.params.with_flat(rng.standard_normal(case.params.flat.size))
+    dx = None if isinstance(net.inputs, rn.Tokens) else rng.standard_normal(case.x.shape)
+    dstate = {k: rng.standard_normal(v.shape) for k, v in case.state.items()}
+    params = {k: v + 1e-30j * along[k] for k, v in case.params.items()}
+    start = {k: v + 1e-30j * dstate[k] for k, v in case.state.items()}
+    want, want_final = by_episodes(net, params, case.x if dx is None else case.x + 1e-30j * dx, case, start)
+    given = {"dparams": along, "dx": dx, "dstate": dstate, **case.given}
+    y, y_dot, final, final_dot = found = net.jvp(case.params, case.x, **given)
+    close("output", y, want.real, 1e-12)
+    close("direction", y_dot, want.imag / 1e-30, 1e-10)
+    for path in final:
+        close(path, final[path], want_final[path].real, 1e-12)
+        close(f"direction of {path}", final_dot[path], want_final[path].imag / 1e-30, 1e-10)
+    if dx is not None:
+        out = ~(case.mask & (np.arange(6) < case.lengths[:, None]))[..., None]
+        case.x, given["dx"] = np.where(out, np.nan, case.x), np.where(out, np.nan, dx)
+        same_bits("what is masked is never read", net.jvp(case.params, case.x, **given), found)
+
+
+def test_a_learned_state_moves_at_every_reset_and_a_direction_of_its_own_before_the_first():
+    net, case = NETS["both ways, learned"], Case(NETS["both ways, learned"], 0)
+    rng = np.random.default_rng(1)
+    along = case.params.with_flat(rng.standard_normal(case.params.flat.size))
+    move = {k: rng.standard_normal(v.shape) for k, v in case.dstate.items()}
+    params = {k: v + 1e-30j * along[k] for k, v in case.params.items()}
+    start = {k: params[k + "0"] + 1e-30j * v for k, v in move.items()}
+    want, _ = by_episodes(net, params, case.x, case, start)
+    y_dot = net.jvp(case.params, case.x, dparams=along, dstate=move, **case.given)[1]
+    close("direction", y_dot, want.imag / 1e-30, 1e-10)
+
+
+@pytest.mark.parametrize("name", [n for n in NETS if n != "tokens"])
+def test_the_product_with_the_hessian_through_episodes(name):
+    net, case = NETS[name], Case(NETS[name], 1)
+    rng = np.random.default_rng(7)
+    v, w = rng.standard_normal((2, case.params.flat.size))
+    target = rng.standard_normal(case.dy.shape)
+    given = {**case.given, "loss": stress.squared}
+
+    def gradient(a):
+        return net.loss_and_grad(case.params.with_flat(case.params.flat + a * v), case.x, target, **given)[1].flat
+
+    near, middle, far = (gradient(k * 1e-3) - gradient(-k * 1e-3) for k in (1, 2, 3))
+    value, grads, product = net.hvp(case.params, case.x, target, v, **given)
+    assert value == pytest.approx(net.loss(case.params, case.x, target, **given), rel=1e-13)
+    close("gradient", grads.flat, gradient(0), 1e-12)
+    close("product", product.flat, (45 * near - 9 * middle + far) / 0.06, 1e-8)
+    other = net.hvp(case.params, case.x, target, w, **given)[2]
+    assert w @ product.flat == pytest.approx(v @ other.flat, rel=1e-10, abs=1e-12)

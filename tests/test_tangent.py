@@ -215,6 +215,28 @@ def test_every_loss_has_a_second_derivative(name):
     close(name, product, want, 1e-6)
 
 
+@pytest.mark.parametrize("name", ["stacked", "nested"])
+def test_dropout_drops_values_and_directions_alike(name):
+    block = stress.stacked(BOTH(ONE(4), merge="concat" if name == "nested" else "sum"), ONE(5), ONE(3), dropout=0.4)
+    net = rn.Network(block, inputs=3)
+    e = example(net)
+    dparams, dx, dstate = directions(net, e)
+    y, y_dot, _, _ = net.jvp(e.params, e.x, dparams=dparams, dx=dx, dstate=dstate, seed=3, **e.given)
+    close("y", y, net(e.params, e.x, seed=3, **e.given)[0], 1e-13)
+    ends = [
+        net(e.params.with_flat(e.params.flat + h * dparams.flat), e.x + h * dx, seed=3, lengths=e.lengths,
+            state={k: v + h * dstate[k] for k, v in e.state.items()})[0]
+        for h in (1e-5, -1e-5)
+    ]  # fmt: skip
+    close("its direction", y_dot, (ends[0] - ends[1]) / 2e-5, 1e-7)
+    given = {"loss": stress.squared, "seed": 3, **e.given}
+    value, grads, product = net.hvp(e.params, e.x, e.dy, dparams, **given)
+    plain, plain_grads = net.loss_and_grad(e.params, e.x, e.dy, **given)
+    assert value == pytest.approx(plain, rel=1e-13)
+    close("gradient", grads.flat, plain_grads.flat, 1e-12)
+    close("product", product.flat, differences(net, e.params, dparams.flat, e.x, e.dy, **given), 1e-8)
+
+
 def test_nothing_to_do_is_zero():
     net = NETS["readout"]
     params = net.init(dtype="float64")

@@ -254,6 +254,33 @@ def test_steps_left_out_and_episodes_that_start_within():
     close("y", final["y"], y, 1e-12)
 
 
+def test_directions_and_hessians_go_around_what_is_forced():
+    net = network()
+    params, x, state, true = numbers(net)
+    rng = np.random.default_rng(5)
+    given = {"lengths": LENGTHS, "state": state, "teacher_forcing": 0.5, "seed": 3}
+    forced = _coins(3)
+    where = np.zeros((4, 6), bool)
+    where[np.arange(6) < LENGTHS[:, None]] = forced
+    v, dx = params.with_flat(rng.standard_normal(params.flat.size)), rng.standard_normal(x.shape)
+    moved = {**{k: params[k] + 1e-30j * v[k] for k in params}, "x": x + 1e-30j * dx, **state}
+    want, want_final = oracle(moved, true, where)
+    y, y_dot, _, final_dot = net.jvp(params, x, dparams=v, dx=dx, target=true, **given)
+    close("output", y, want.real, 1e-12)
+    close("direction", y_dot, want.imag / 1e-30, 1e-11)
+    for path in final_dot:
+        close(path, final_dot[path], want_final[path].imag / 1e-30, 1e-11)
+
+    def gradient(a):
+        moved = params.with_flat(params.flat + a * v.flat)
+        return net.loss_and_grad(moved, x, true, loss=stress.squared, **given)[1].flat
+
+    near, middle, far = (gradient(k * 1e-3) - gradient(-k * 1e-3) for k in (1, 2, 3))
+    value, grads, product = net.hvp(params, x, true, v, loss=stress.squared, **given)
+    close("gradient", grads.flat, gradient(0), 1e-12)
+    close("product", product.flat, (45 * near - 9 * middle + far) / 0.06, 1e-8)
+
+
 @cell
 def inward(w, h):
     return tanh(w.h(h))

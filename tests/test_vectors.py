@@ -284,6 +284,30 @@ def test_what_a_vector_makes_has_no_direction_of_its_own():
     close("given instead", y_dot, want.imag / 1e-30, 1e-12)
 
 
+def test_directions_of_what_a_vector_makes_at_every_reset():
+    net = VECTORS["state"]
+    params, x = example(net)
+    mask, reset = rng.random((3, 6)) < 0.7, rng.random((3, 6)) < 0.4
+    given = {"steps": 6, "lengths": [6, 2, 5], "mask": mask, "reset": reset, "state": {"0.c": np.ones((3, 4))}}
+    v, w, dx = *(params.with_flat(rng.standard_normal(params.flat.size)) for _ in "vw"), rng.standard_normal(x.shape)
+    y, y_dot, *_ = net.jvp(params, x, dparams=v, dx=dx, **given)
+
+    def at(h):
+        return params.with_flat(params.flat + h * v.flat), x + h * dx
+
+    ends = [net(*at(h), **given)[0] for h in (1e-5, -1e-5)]
+    close("output", y, net(params, x, **given)[0], 1e-13)
+    close("direction", y_dot, (ends[0] - ends[1]) / 2e-5, 1e-7)
+    target = rng.standard_normal(y.shape)
+    given["loss"] = stress.squared
+    slopes = [net.loss_and_grad(at(h)[0], x, target, **given)[1].flat for k in (1, 2, 3) for h in (k * 1e-3, -k * 1e-3)]
+    near, middle, far = (a - b for a, b in zip(slopes[::2], slopes[1::2], strict=True))
+    product = net.hvp(params, x, target, v, **given)[2]
+    close("product", product.flat, (45 * near - 9 * middle + far) / 0.06, 1e-8)
+    other = net.hvp(params, x, target, w, **given)[2]
+    assert w.flat @ product.flat == pytest.approx(v.flat @ other.flat, rel=1e-10)
+
+
 @pytest.mark.parametrize("name", ["state", "tokens, state"])
 def test_a_diagnosis_where_a_vector_makes_the_state(name):
     net = VECTORS[name]

@@ -6,60 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from writers import CELLS, CLASSES, INPUTS, SCORERS, VARIANTS, Problem, combined, network
 
 import rnncore as rn
 from rnncore import reference
 from rnncore.testing import close, same_bits
 
-CLASSES, INPUTS = 5, 3
-SCORERS = {"none": None, "location-20": rn.scorers.location(span=20.0)}
-SCORERS |= {name: rn.scorers[name]() for name in rn.scorers if name != "location"}
-CELLS = {name: rn.cells[name] for name in rn.cells}
-VARIANTS = {
-    "lstm-diagonal": lambda n: rn.cells.lstm(n, peephole="diagonal"),
-    "lstm-full": lambda n: rn.cells.lstm(n, peephole="full"),
-    "gru-after": lambda n: rn.cells.gru(n, reset="after"),
-}
 BOUNDS = {"float32": (1e-5, 1e-4), "float64": (1e-12, 1e-10)}
-
-
-def network(cell, scorer, attend="before", units=6, **options):
-    encoder = options.pop("encoder", None) or rn.topologies.bidirectional(rn.cells.gru(units // 2))
-    options = {"feedback": "softmax", "input_feeding": attend == "after" and scorer is not None, **options}
-    layer = rn.topologies.encoder_decoder(
-        encoder, cell(units), outputs=CLASSES, scorer=scorer, attend=attend, **options
-    )  # fmt: skip
-    return rn.Network(layer, inputs=options.get("inputs", INPUTS))
-
-
-class Problem:
-    def __init__(self, net, dtype="float64", seed=0, batch=4, source=7, steps=5, forcing=0.5):
-        rng = np.random.default_rng(seed)
-        self.net, self.params = net, net.init(seed=seed, dtype=dtype)
-        self.params.flat[:] += 0.2 * rng.standard_normal(self.params.flat.size)
-        self.x = rng.standard_normal((batch, source, INPUTS)).astype(dtype)
-        self.lengths = rng.integers(1, source + 1, batch)
-        self.target_lengths = rng.integers(1, steps + 1, batch)
-        self.lengths[0], self.target_lengths[0] = source, steps
-        self.lengths[1:][-1:], self.target_lengths[1:2] = 0, 0
-        self.target = rng.integers(0, CLASSES, (batch, steps))
-        self.given = {"lengths": self.lengths, "target_lengths": self.target_lengths, "seed": 3}
-        self.given |= {"target": self.target, "teacher_forcing": forcing}
-        self.dy = rng.standard_normal((batch, steps, CLASSES)).astype(dtype)
-        self.dstate = {k: rng.standard_normal((batch, *s)).astype(dtype) for k, s in net.state_shapes.items()}
-
-    @property
-    def written(self):
-        """What the reference is told: the same targets and coins."""
-        arguments = {k: v for k, v in self.given.items() if k not in ("lengths", "seed")}
-        batch = self.net._batch(self.params, self.x, self.lengths, None, seed=3, **arguments)
-        lesson = {} if batch.lesson is None else batch.lesson.arrays
-        shaped = {k: v.reshape(*self.target.shape, -1).astype(float) for k, v in lesson.items()}
-        return reference.Written(batch.writing.lengths, batch.writing.time, shaped)
-
-    def back(self):
-        y, final, tape = self.net.forward(self.params, self.x, **self.given)
-        return y, final, self.net.backward(self.params, tape, self.dy, dstate=self.dstate)
 
 
 def check_against_reference(problem):
@@ -79,12 +32,6 @@ def check_against_reference(problem):
     for path in rgrads:
         close(f"gradient of {path}", grads[path], rgrads[path], back)
     close("gradient of x", dx, rdx["x"], back)
-
-
-def combined(cell, scorer):
-    """Every cell with every scorer, attending before the step and after it in turns."""
-    attend = ("before", "after")[(sorted(CELLS).index(cell) + sorted(SCORERS).index(scorer)) % 2]
-    return network(CELLS[cell], SCORERS[scorer], attend)
 
 
 every_cell = pytest.mark.parametrize("cell", CELLS)

@@ -1,0 +1,10 @@
+"""What the tests of decoders share, as an importable module."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+if "writers" not in sys.modules:
+    spec = importlib.util.spec_from_file_location("writers", Path(__file__).with_name("writers.py"))
+    sys.modules["writers"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["writers"])
