@@ -30,6 +30,8 @@ class DecoderStream:
         Of the source, as of a call.
     weights : {"bfloat16"}, optional
         How matrices are stored (see `Network.bind`).
+    mask, reset
+        Of the source, as of a call.
 
     Attributes
     ----------
@@ -37,12 +39,12 @@ class DecoderStream:
         Weights with which the last step attended; None before the first, and where the decoder does not attend.
     """
 
-    def __init__(self, net, params, x, lengths=None, state=None, weights: str | None = None):
+    def __init__(self, net, params, x, lengths=None, state=None, weights: str | None = None, mask=None, reset=None):
         run = Bound(net, params, weights)
-        batch = net._batch(run.params, x, lengths, state, steps=1)
+        batch = net._batch(run.params, x, lengths, state, steps=1, mask=mask, reset=reset)
         pass_ = Pass(net, run.params, batch, False, None, run)
         writer, _ = encode(pass_, net.block, "", batch.arrays, Rows(batch.base, 1), net.fed)
-        self._lock, self._time, self.batch = renewed(threading.Lock()), batch.time, batch.size
+        self._lock, self._inside, self.batch = renewed(threading.Lock()), batch.inside, batch.size
         self._layer, self._sizes = net.loops[""]
         self._given = dict(writer.batch.state or {})
         self._fresh = True
@@ -92,8 +94,14 @@ class DecoderStream:
             self._run.go()
             self._fresh = False
             if self._layer.step.extras:
-                self.alpha = np.pad(self._alpha, ((0, 0), (0, self._time - self._alpha.shape[1])))
+                self.alpha = self._placed(self._alpha)
             return self._o.copy()
+
+    def _placed(self, seen: np.ndarray) -> np.ndarray:
+        """Weights of the steps that are seen as (batch, time), zero elsewhere."""
+        alpha = np.zeros(self._inside.shape, seen.dtype)
+        alpha[self._inside] = seen[np.arange(seen.shape[1]) < self._inside.sum(1)[:, None]]
+        return alpha
 
     def _read(self, y) -> np.ndarray:
         size = self._sizes[self._layer.step.dims[self._layer.fed_back]]

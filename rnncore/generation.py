@@ -121,7 +121,7 @@ class _Choice:
 def generate(
     net, params: Params, x=None, *, steps: int, end: int | None = None, temperature: float | None = None,
     top_k: int | None = None, top_p: float | None = None, seed: int | None = None, beam: int | None = None,
-    length_penalty: float = 0.6, lengths=None, state=None,
+    length_penalty: float = 0.6, lengths=None, state=None, mask=None, reset=None,
 ) -> Generation:  # fmt: skip
     """Let a network write: each class that it chooses is what it reads at the next step.
 
@@ -157,6 +157,8 @@ def generate(
         Of x.
     state : mapping of str to (batch, size), optional
         Initial states, by the network's own names.
+    mask, reset : array_like of bool or 0/1, (batch, time), optional
+        Of a decoder's source, as of a call.
 
     Returns
     -------
@@ -181,7 +183,7 @@ def generate(
     (1, 4)
     """
     choice = _Choice.checked(steps, end, temperature, top_k, top_p, seed, beam, length_penalty)
-    speaker = Speaker(net, params, x, lengths, state, choice.steps)
+    speaker = Speaker(net, params, x, lengths, state, choice.steps, mask, reset)
     try:
         if choice.end is not None and choice.end >= speaker.classes:
             raise InputError(f"end={end!r} is no token: they lie in 0..{speaker.classes - 1}")

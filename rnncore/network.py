@@ -109,10 +109,13 @@ class Network(Description):
             network's own. A ratio tosses a coin at each step of each sequence. By default always where a decoder is
             given a target, else never.
         mask : array_like of bool or 0/1, (batch, time), optional
-            0: the state is held, the output is zero, and the inputs are never read.
+            0: the state is held, the output is zero, and the inputs are never read. Of a decoder's source: the encoder
+            leaves the step out, and attention to it is 0.
         reset : array_like of bool or 0/1, (batch, time), optional
             1: before this step the state becomes the initial one, learned or zero (`state` is that before the whole
-            sequence); what reads backward in time starts anew there as well. The final state is the last episode's.
+            sequence); what reads backward in time starts anew there as well. The final state is the last episode's. Of
+            a decoder's source likewise for the encoder; the decoder starts from the last episode's end and attends
+            to all of them.
         steps : int, optional
             Number of steps, of networks without inputs, one-to-many, and of a decoder without a target.
 
@@ -394,21 +397,24 @@ class Network(Description):
         return Bound(self, params, weights)
 
     def stream(
-        self, params: Params, batch: int = 1, state=None, *, x=None, lengths=None, weights: str | None = None
+        self, params: Params, batch: int = 1, state=None, *, x=None, lengths=None, mask=None, reset=None,
+        weights: str | None = None,
     ):  # fmt: skip
         """One step at a time with the state kept inside: ``stream.step(x_t)``. A snapshot of the parameters.
 
-        A decoder's stream reads its source, `x` with its `lengths`, at once; each ``stream.step()`` then writes one
-        output, ``stream.step(y)`` after reading `y` as the output before it, and ``stream.alpha`` says where the
-        step looked. `weights` says how matrices are stored (see `bind`).
+        A decoder's stream reads its source, `x` with its `lengths`, `mask` and `reset`, at once; each
+        ``stream.step()`` then writes one output, ``stream.step(y)`` after reading `y` as the output before it, and
+        ``stream.alpha`` says where the step looked. `weights` says how matrices are stored (see `bind`).
         """
         from .decoder_stream import DecoderStream
         from .stream import Stream
 
         if writes(self):
-            return DecoderStream(self, params, x, lengths, state, weights)
-        if x is not None or lengths is not None:
-            raise InputError("x and lengths are a decoder's source; this network's stream reads x_t at each step")
+            return DecoderStream(self, params, x, lengths, state, weights, mask, reset)
+        if any(given is not None for given in (x, lengths, mask, reset)):
+            raise InputError(
+                "x, lengths, mask and reset are of a decoder's source; this network's stream reads x_t at each step"
+            )
         return Stream(self, params, batch, state, weights)
 
     def stepper(self, params: Params, batch: int = 1, *, weights: str | None = None):

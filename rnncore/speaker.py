@@ -38,14 +38,16 @@ class Speaker:
     start : dict of str to ndarray
     """
 
-    def __init__(self, net, params, x, lengths, state, steps: int):
+    def __init__(self, net, params, x, lengths, state, steps: int, mask=None, reset=None):
         self.net, self.params = net, params
         self.sources: Sources | None = None
         self.xs: dict[str, np.ndarray] = {}
         self.layer = _rewired(net)
         chained = not isinstance(self.layer.block, Wired)
         given = {"steps": steps} if not chained and (writes(net) or net.counts_steps) else {}
-        self.batch: Batch = net._batch(params, x, lengths, state, **given)
+        if (mask is not None or reset is not None) and not writes(net):
+            raise InputError(f"mask and reset are of the source that a decoder reads; this network has none: {net!r}")
+        self.batch: Batch = net._batch(params, x, lengths, state, mask=mask, reset=reset, **given)
         self.limit = np.full(self.batch.size, steps, np.int64)
         self.lead = np.zeros(self.batch.size, np.int64)
         self.tokens = isinstance(net.inputs, Tokens) and net.feed != "first"

@@ -165,3 +165,29 @@ def test_wrong_marks_are_refused(marks, words):
         arguments = (p.x,) if call is calls[-1] else (p.params, p.x)
         with pytest.raises(rn.InputError, match=words):
             call(*arguments, steps=2, **marks)
+
+
+@pytest.mark.parametrize("attend", ["before", "after"])
+def test_streams_and_generation_read_the_same_source(attend):
+    p = Masked(network(rn.cells.gru, SCORERS["general"], attend, feedback="argmax"))
+    read = {"lengths": p.lengths, "state": p.state, **p.marks}
+    want, final = p.net(p.params, p.x, steps=5, **read)
+    alpha = p.net.attention(p.params, p.x, steps=5, **read)[1]
+    stream = p.net.stream(p.params, x=p.x, **read)
+    for t in range(5):
+        same_bits(f"step {t}", stream.step(), want[:, t])
+        same_bits(f"alpha {t}", stream.alpha, alpha[:, t])
+    written = rn.generate(p.net, p.params, p.x, steps=5, **read)
+    assert (written.tokens == want.argmax(2)).all()
+    short = [v[m] for v, m in zip(p.x, p.counted)]
+    p.marks["reset"][:] = 0
+    beams = rn.generate(p.net, p.params, p.x, steps=5, beam=3, lengths=p.lengths, **p.marks)
+    same_bits("beams", beams.tokens, rn.generate(p.net, p.params, short, steps=5, beam=3).tokens)
+
+
+def test_marks_are_of_a_source():
+    net = rn.Network(rn.cells.gru(4), inputs=rn.Tokens(3), outputs=3)
+    with pytest.raises(rn.InputError, match="mask and reset are of the source that a decoder reads"):
+        rn.generate(net, net.init(), [[1, 2]], steps=2, mask=[[1, 1]])
+    with pytest.raises(rn.InputError, match="of a decoder's source"):
+        net.stream(net.init(), mask=[[1]])
