@@ -3,164 +3,202 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..lang.dims import POSITION
 from ..layout import Layout, Sources
-from ..plan.model import Product
+from ..plan.model import Plan, Product
 from . import target
 from .geometry import Geometry, Shape, chosen
-from .rows import kept, sorted_to
+from .rows import kept
 from .space import put, xp
-from .weights import Prepared
+from .weights import Code, Prepared
 from .writer import Kernel, padded
 
-__all__ = ["Launch"]
+__all__ = ["Launch", "TapeParts"]
 
 WORK_BYTES = 2**24  # of a chunk's rows: they stay in the cache that all blocks share
+_ALIGN = 32  # numbers
+
+
+class _Dims:
+    """Numbers of size symbols, and of columns side by side, each of which begins at a multiple of four."""
+
+    def __init__(self, sizes: Mapping[Any, int], positions: int = 0):
+        self.sizes = {**sizes, POSITION: positions}
+
+    def number(self, dim: Any) -> int:
+        return dim if isinstance(dim, int) else self.sizes.get(dim, 0)
+
+    def columns(self, of: Mapping[str, Any]) -> tuple[dict[str, int], int]:
+        """Where columns begin, and how many numbers a row has."""
+        places, at = {}, 0
+        for name, dim in of.items():
+            places[name] = at
+            at += padded(self.number(dim))
+        return places, at
+
+
+class TapeParts:
+    """Where states and saved columns lie in the array that a forward pass keeps."""
+
+    def __init__(self, plan: Plan, sizes: Mapping[Any, int], layout: Layout):
+        dims = _Dims(sizes)
+        self.widths = {s: dims.number(dim) for s, dim in plan.states.items()}
+        self.batch, self.many = layout.batch, layout.rows
+        self.rows = {s: self.batch + (self.many if s in plan.history else self.batch) for s in plan.states}
+        self.places, at = {}, 0
+        for s, n in self.widths.items():
+            self.places[f"state.{s}"] = at
+            at += self.rows[s] * padded(n)
+        self.places["saved"] = at
+        self.offsets, self.saved = dims.columns(plan.saved)
+        self.size = at + self.many * self.saved
+
+    def states(self, tape: Any, s: str) -> Any:
+        at, n = self.places[f"state.{s}"], padded(self.widths[s])
+        return tape[at : at + self.rows[s] * n].reshape(self.rows[s], n)[:, : self.widths[s]]
+
+    def columns(self, tape: Any) -> Any:
+        at = self.places["saved"]
+        return tape[at : at + self.many * self.saved].reshape(self.many, self.saved)
+
+
+@dataclass(eq=False)
+class _Frame:
+    """What every call of a kernel with one layout has in common."""
+
+    geometry: Geometry
+    kernel: Kernel
+    dims: _Dims
+    offsets: dict[str, int]  # of columns of work
+    work: int  # numbers of a row of work
+    starts: np.ndarray
+    places: dict[str, int]
+    sizes: dict[str, int]
+    filled: int
+    table: Any = None
+
+
+def _framed(code: Code, sizes, layout: Layout, positions: int, parts, given) -> _Frame:
+    dims = _Dims(sizes, positions)
+    geometry = chosen(_shape(code, dims, layout), target.properties())
+    kernel = code.kernel(geometry.tiling)
+    offsets, work = dims.columns(kernel.columns)
+    starts, most = layout.starts(max(1, WORK_BYTES // max(work * np.dtype(code.dtype).itemsize, 1)))
+    places, at = {}, 0
+    for name, (rows, columns) in {"work": (most, work), **parts}.items():
+        places[name] = at
+        at += -(-rows * columns // _ALIGN) * _ALIGN
+    saved, wide = dims.columns(code.plan.saved)
+    table = {"members": geometry.members, "slices": geometry.slices, "batch": layout.batch, "tile": geometry.tile,
+             "room": geometry.room, "ld.work": work, "ld.saved": wide}  # fmt: skip
+    table |= {f"split.{k}": n for k, n in enumerate(geometry.splits)}
+    table |= {f"n{k}": dims.number(d) for k, d in enumerate(kernel.dims)}
+    table |= {f"o.work.{name}": n for name, n in offsets.items()} | {f"o.saved.{name}": n for name, n in saved.items()}
+    return _Frame(geometry, kernel, dims, offsets, work, starts, places, table | given, at)
+
+
+def _shape(code: Code, dims: _Dims, layout: Layout) -> Shape:
+    plain = code.plain
+    index = {id(p): k for k, p in enumerate(plain.products)}
+    products = tuple(
+        (tuple(dims.number(v.shape[0]) for v in p.operands), tuple(dims.number(s.dim) for s in p.slots))
+        for p in plain.products
+    )
+    waves = tuple(tuple(index[id(p)] for p in wave) for wave in code.plan.waves)
+    units = max([dims.number(d) for d in plain.dims if d != POSITION], default=1)
+    return Shape(products, waves, layout.batch, units, len(plain.sums), np.dtype(code.dtype).itemsize)
 
 
 class Launch:
-    """A kernel's call: `memory` is an array whose parts are named, `tape` what a forward pass keeps."""
+    """A kernel's call.
 
-    def __init__(self, prepared: Prepared, layout: Layout, sources: Sources | None):
-        self.prepared, self.layout, self.sources = prepared, layout, sources
-        self.code, self.plan, self.dtype = prepared.code, prepared.code.plan, np.dtype(prepared.code.dtype)
-        self.dims: dict[Any, int] = {**prepared.sizes, POSITION: 0 if sources is None else sources.longest}
-        self.geometry = self._geometry()
-        self.kernel: Kernel = self.code.kernel(self.geometry.tiling)
-        self.packed = prepared.weights.packed(self.geometry.members, self.geometry.tiling)
-        self.places: dict[str, int] = {}
-        self.sizes: dict[str, int] = {}
-        self.work_width = self.width(self.kernel.columns)
-        self.starts, self.most = layout.starts(max(1, WORK_BYTES // max(self.work_width * self.dtype.itemsize, 1)))
-        self.filled = 0
-        self.reserve("work", self.most * self.work_width)
+    Parameters
+    ----------
+    prepared : Prepared
+    layout : Layout
+    sources : Sources or None
+    tape : TapeParts
+    parts : mapping of str to (rows, columns)
+        Of `memory`, besides the rows of work.
+    sizes : mapping of str to int
+        That the kernel's table has besides those that follow from the layout.
+    """
 
-    # sizes
+    def __init__(
+        self, prepared: Prepared, layout: Layout, sources: Sources | None, tape: TapeParts,
+        parts: Mapping[str, tuple[int, int]], sizes: Mapping[str, int],
+    ):  # fmt: skip
+        self.prepared, self.layout, self.sources, self.parts = prepared, layout, sources, parts
+        self.plan, self.dtype = prepared.code.plan, np.dtype(prepared.code.dtype)
+        longest = 0 if sources is None else sources.longest
+        key = (prepared.code, tuple(prepared.sizes.items()), longest, tuple(parts.items()), tuple(sizes.items()))
+        frame = layout.frames.get(key)
+        if frame is None:
+            frame = kept(layout, key, _framed(prepared.code, prepared.sizes, layout, longest, parts, sizes))
+        self.frame, self.tape_parts = frame, tape
+        self.packed = prepared.weights.packed(frame.geometry.members, frame.geometry.tiling)
+        self.tape: Any = None
+        self.memory = xp.empty(frame.filled, self.dtype)
+
     def number(self, dim: Any) -> int:
-        return dim if isinstance(dim, int) else self.dims.get(dim, 0)
-
-    def width(self, columns: Mapping[str, Any]) -> int:
-        return sum(padded(self.number(d)) for d in columns.values())
-
-    def column(self, columns: Mapping[str, Any], name: str) -> int:
-        """Where a column begins."""
-        at = 0
-        for known, dim in columns.items():
-            if known == name:
-                return at
-            at += padded(self.number(dim))
-        raise KeyError(name)
-
-    def _geometry(self) -> Geometry:
-        plain = self.code.plain
-        inner = [tuple(self.number(v.shape[0]) for v in p.operands) for p in plain.products]
-        wide = [tuple(self.number(s.dim) for s in p.slots) for p in plain.products]
-        index = {id(p): k for k, p in enumerate(plain.products)}
-        waves = tuple(tuple(index[id(p)] for p in wave) for wave in self.plan.waves)
-        units = [self.number(d) for d in plain.dims if d != POSITION]
-        shape = Shape(tuple(zip(inner, wide)), waves, self.layout.batch, max(units, default=1), len(plain.sums),
-                      self.dtype.itemsize)  # fmt: skip
-        return chosen(shape, target.properties())
+        return self.frame.dims.number(dim)
 
     # memory
-    def reserve(self, name: str, numbers: int) -> None:
-        """Room in `memory`, which `allocate` makes."""
-        self.places[name] = self.filled
-        self.filled += -(-numbers // 32) * 32
-
-    def allocate(self, tape: Any) -> None:
-        self.tape, self.memory = tape, xp.empty(self.filled, self.dtype)
-
-    def part(self, name: str, rows: int, columns: int) -> Any:
+    def part(self, name: str) -> Any:
         """A part of `memory` as (rows, columns)."""
-        at = self.places[name]
+        at, (rows, columns) = self.frame.places[name], self.parts[name]
         return self.memory[at : at + rows * columns].reshape(rows, columns)
 
-    def work(self, rows: int, first: int, columns: int) -> Any:
-        """Columns of the rows of a chunk."""
-        return self.part("work", rows, self.work_width)[:, first : first + columns]
+    def work(self, rows: int, name: str, numbers: int) -> Any:
+        """Columns, from that of a name on, of the rows of a chunk."""
+        at, wide, first = self.frame.places["work"], self.frame.work, self.frame.offsets[name]
+        return self.memory[at : at + rows * wide].reshape(rows, wide)[:, first : first + numbers]
 
-    def slots(self, product: Product, rows: int) -> list[Any]:
-        """The columns of each of a product's slots."""
-        columns = self.kernel.columns
-        return [self.work(rows, self.column(columns, s.name), self.number(s.dim)) for s in product.slots]
+    def slots(self, product: Product, rows: int) -> list[tuple[Any, int]]:
+        """The columns of a product's slots, and how many: all at once where they lie side by side."""
+        widths = [self.number(s.dim) for s in product.slots]
+        if all(padded(n) == n for n in widths[:-1]):
+            return [(self.work(rows, product.slots[0].name, sum(widths)), sum(widths))]
+        return [(self.work(rows, s.name, n), n) for s, n in zip(product.slots, widths)]
 
     # the launches
-    def go(self, before: Callable[[int, int, int], None], after: Callable[[int, int, int], None]) -> None:
-        """Launch chunk by chunk, the last first going back; both are told (first row, end, first step)."""
-        table, geometry = self._table(), self.geometry
-        loaded, flat = target.load(self.kernel.text), self.packed.flat
-        chunks = range(len(self.starts) - 1)
+    def go(self, before: Callable[[int, int], None], after: Callable[[int, int], None]) -> None:
+        """Launch chunk by chunk, the last first going back; both are told its first row and its end."""
+        frame = self.frame
+        geometry, table, loaded = frame.geometry, self._table(), target.load(frame.kernel.text)
+        chunks = range(len(frame.starts) - 1)
         for chunk in reversed(chunks) if self.plan.reverse else chunks:
-            t = int(self.starts[chunk])
-            r0, r1 = int(self.layout.offsets[t]), int(self.layout.offsets[self.starts[chunk + 1]])
-            before(r0, r1, t)
+            r0, r1 = (int(self.layout.offsets[frame.starts[k]]) for k in (chunk, chunk + 1))
+            before(r0, r1)
             counters = xp.zeros(geometry.slices, np.int32)
-            arrays = [self.tape, flat, self.memory, table, counters, chunk]
+            arrays = [self.tape, self.packed.flat, self.memory, table, counters, chunk]
             loaded.launch(geometry.blocks, geometry.threads, geometry.shared_bytes, arrays, geometry.members > 1)
-            after(r0, r1, t)
+            after(r0, r1)
 
     def _table(self) -> Any:
-        """The kernel's numbers on the device; those of a layout without sources are kept with it."""
+        """The kernel's numbers on the device; those of a layout without sources are kept."""
         if self.sources is not None:
             return put(self._numbers())
-        key = "table", self.kernel, tuple(self.places.items()), tuple(self.sizes.items())
-        found = self.layout.frames.get(key)
-        return kept(self.layout, key, put(self._numbers())) if found is None else found
+        if self.frame.table is None:
+            self.frame.table = put(self._numbers())
+        return self.frame.table
 
     def _numbers(self) -> np.ndarray:
         """Pointers, sizes, then the lists that some pointers point to."""
-        kernel, layout = self.kernel, self.layout
-        lists = {"counts": layout.counts, "offsets": layout.offsets, "starts": self.starts}
+        kernel, layout = self.frame.kernel, self.layout
+        lists = {"counts": layout.counts, "offsets": layout.offsets, "starts": self.frame.starts}
         if (seen := self.sources) is not None:
             lists |= {"base.source": layout.sorted(seen.base), "count.source": layout.sorted(seen.counts)}
-        places = {**self.places, **self.packed.places}
+        places = self.frame.places | self.tape_parts.places | self.packed.places
         at = len(kernel.pointers) + len(kernel.sizes)
         for name, values in lists.items():
             places[name] = at
             at += len(values)
-        sizes = self._sizes()
+        sizes = self.frame.sizes | {f"pad.{k}": n for k, n in enumerate(self.packed.pads)}
         head = [places[n] for n in kernel.pointers] + [sizes[n] for n in kernel.sizes]
         return np.concatenate([np.array(head, np.int64), *lists.values()]).astype(np.int64)
-
-    def _sizes(self) -> dict[str, int]:
-        g, kernel = self.geometry, self.kernel
-        sizes = {"members": g.members, "slices": g.slices, "batch": self.layout.batch, "tile": g.tile, "room": g.room,
-                 "ld.work": self.work_width, "ld.saved": self.width(self.plan.saved)}  # fmt: skip
-        sizes |= {f"split.{k}": n for k, n in enumerate(g.splits)}
-        sizes |= {f"pad.{k}": n for k, n in enumerate(self.packed.pads)}
-        sizes |= {f"n{k}": self.number(d) for k, d in enumerate(kernel.dims)}
-        for kind, columns in (("work", kernel.columns), ("saved", self.plan.saved)):
-            at = 0
-            for name, dim in columns.items():
-                sizes[f"o.{kind}.{name}"] = at
-                at += padded(self.number(dim))
-        return sizes | self.sizes
-
-    # sources
-    def reserve_sources(self, adjoints: Mapping[str, Any]) -> None:
-        if self.sources is None:
-            return
-        self.reserve("positions", self.dims[POSITION])
-        for name, array in self.sources.arrays.items():
-            self.sizes[f"ld.source.{name}"] = array.shape[1]
-            self.reserve(f"source.{name}", array.size)
-            if name in adjoints:
-                self.reserve(f"adj.source.{name}", array.size)
-
-    def fill_sources(self, adjoints: Mapping[str, Any]) -> None:
-        if self.sources is None:
-            return
-        n = self.dims[POSITION]
-        self.part("positions", 1, n)[0] = put(np.arange(n, dtype=self.dtype))
-        for name, array in self.sources.arrays.items():
-            self.part(f"source.{name}", *array.shape)[...] = array
-            if name in adjoints:
-                self.part(f"adj.source.{name}", *array.shape)[...] = adjoints[name]
-
-    def sorted(self, array: Any) -> Any:
-        return sorted_to(self.layout, array)

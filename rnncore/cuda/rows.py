@@ -9,7 +9,7 @@ import numpy as np
 from ..layout import Layout, Rows
 from .space import put
 
-__all__ = ["ends_of", "in_order", "kept", "previous", "sorted_back", "sorted_to", "turns_of"]
+__all__ = ["ends_of", "gathered", "kept", "previous", "scatter", "sorted_back", "sorted_to", "turns_of"]
 
 _FRAMES = 64
 
@@ -23,7 +23,26 @@ def _steps(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     return found
 
 
-def in_order(layout: Layout, rows: Rows) -> Any:
+def gathered(layout: Layout, rows: Rows, array: Any) -> Any:
+    """The rows of an outside array in the order of the loop."""
+    run = _run(layout, rows)
+    return array[_in_order(layout, rows)] if run is None else array[run]
+
+
+def scatter(layout: Layout, rows: Rows, to: Any, array: Any) -> None:
+    """Write rows in the order of the loop to those of an outside array."""
+    run = _run(layout, rows)
+    to[_in_order(layout, rows) if run is None else run] = array
+
+
+def _run(layout: Layout, rows: Rows) -> slice | None:
+    """The rows, where they are neighbours in order."""
+    if layout.batch != 1 or rows.step != 1:
+        return None
+    return slice(int(rows.base[0]), int(rows.base[0]) + layout.rows)
+
+
+def _in_order(layout: Layout, rows: Rows) -> Any:
     """For every row of the loop, in which row of an outside array it lies."""
     key = "rows", rows.step, rows.base.tobytes()
     found = layout.frames.get(key)

@@ -28,6 +28,16 @@ class Code:
     plan: Plan
     dtype: str
     texts: dict[Tiling, Kernel]
+    numbers: dict[tuple, Any]
+
+    def constants(self, sizes: Mapping[Any, int]) -> Any:
+        """The constants of the equations on the device; those of given sizes are kept."""
+        key = tuple(sizes.items())
+        found = self.numbers.get(key)
+        if found is None:
+            values = [n.value if n.op == "const" else sizes[n.attrs[0]] for n in self.plain.constants]
+            found = self.numbers[key] = put(np.array(values or [0], self.dtype))
+        return found
 
     def kernel(self, tiling: Tiling) -> Kernel:
         """The kernel's text for a tiling."""
@@ -51,7 +61,7 @@ def code_of(step, which: str, dtype: str) -> Code:
     key = step, which, dtype
     found = _codes.get(key)
     if found is None:
-        found = _codes.setdefault(key, Code(plan_of(step, which), dtype, {}))
+        found = _codes.setdefault(key, Code(plan_of(step, which), dtype, {}, {}))
     return found
 
 
@@ -97,8 +107,7 @@ class Weights:
         self.biases = {id(p): self._bias(p) for p in outside if p.first}
         self.packs = [self._matrix(p) for p in self.kernel.products]
         self.vectors = {n: self._value(node) for n, node in (self.kernel.vectors | self.kernel.numbers).items()}
-        numbers = [n.value if n.op == "const" else self.sizes[n.attrs[0]] for n in self.kernel.constants]
-        self.numbers = put(np.array(numbers or [0], self.dtype))
+        self.numbers = code.constants(sizes)
         self.made: dict[tuple[int, Tiling], Packed] = {}
 
     def packed(self, members: int, tiling: Tiling) -> Packed:
