@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .arguments import whole
+from .backends import Backend
 from .errors import InputError
 
 __all__ = ["Batch", "Tokens", "Writing", "is_tokens"]
@@ -46,6 +48,7 @@ class Writing:
     time: int
     form: str = "padded"
     extras: dict[str, np.ndarray] = field(default_factory=dict)  # where further outputs go
+    backend: Backend | None = None
     segments: ClassVar[None] = None
 
     @property
@@ -98,6 +101,8 @@ class Batch:
     bridged: tuple[str, ...] = ()  # the states that are
     steady: tuple[str, ...] = ()  # given states that every episode starts from, not the first alone
     segments: Any = None  # of a mask or resets: the episodes
+    backend: Backend | None = None  # where the arrays are; None: on the host
+    shown: Callable[[Any], Any] | None = None  # how an array is given to the caller; None: as it is
     cut: Any = None  # where these are episodes, which nobody sees padded: those of which sequences
 
     @property

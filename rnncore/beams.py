@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .speaker import Speaker
@@ -9,8 +11,8 @@ from .speaker import Speaker
 __all__ = ["log_softmax", "search"]
 
 
-def log_softmax(o: np.ndarray) -> np.ndarray:
-    """Logarithms of softmax(o) over the last axis, float64."""
+def log_softmax(o: Any) -> Any:
+    """Logarithms of softmax(o) over the last axis, float64, where `o` is."""
     o = o.astype(np.float64)
     shifted = o - o.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
@@ -23,14 +25,15 @@ def search(speaker: Speaker, steps: int, beam: int, end: int | None):
     (batch * beam, size) by name, those of places without a hypothesis of no meaning.
     """
     o, state = speaker.first()
-    state = {name: np.repeat(v, beam, 0) for name, v in state.items()}
+    backend = speaker.backend
+    state = {name: backend.xp.repeat(v, beam, 0) for name, v in state.items()}
     found = _Found(speaker, steps, beam, end, state)
-    logs = np.repeat(log_softmax(o), beam, 0).reshape(speaker.batch.size, beam, -1)
+    logs = backend.xp.repeat(log_softmax(o), beam, 0).reshape(speaker.batch.size, beam, -1)
     for t in range(steps):
         parents, chosen = found.grow(logs, t)
-        rows = (np.arange(len(parents))[:, None] * beam + parents).reshape(-1)
+        rows = backend.index((np.arange(len(parents))[:, None] * beam + parents).reshape(-1))
         state = {name: v[rows] for name, v in state.items()}
-        state[speaker.layer.token] = speaker.one_hot(chosen.reshape(-1))
+        state[speaker.layer.token] = speaker.one_hot(backend.index(chosen.reshape(-1)))
         found.put_away(state, t)
         if t + 1 == steps or not np.isfinite(found.live).any():
             break
@@ -45,7 +48,7 @@ class _Found:
 
     def __init__(self, speaker: Speaker, steps: int, beam: int, end: int | None, state: dict[str, np.ndarray]):
         shape = speaker.batch.size, beam
-        self.beam, self.end, self.limit = beam, end, speaker.limit
+        self.beam, self.end, self.limit, self.backend = beam, end, speaker.limit, speaker.backend
         self.live = np.full(shape, -np.inf)
         self.live[speaker.limit > 0, 0] = 0
         self.words = np.full((*shape, steps), end or 0, np.int64)
@@ -54,13 +57,17 @@ class _Found:
         self.log_probs[speaker.limit == 0, 0] = 0  # nothing may be written: that is one hypothesis
         self.states = {name: v.copy() for name, v in state.items()}
 
-    def grow(self, logs: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """Go on with the likeliest of all continuations: places of their parents, and their tokens."""
+    def grow(self, logs: Any, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """Go on with the likeliest of all continuations: places of their parents, and their tokens.
+
+        They are found where `logs` is; which hypotheses there are is known on the host.
+        """
         size, beam, classes = logs.shape
-        total = (self.live[..., None] + logs).reshape(size, beam * classes)
-        best = np.argsort(-total, axis=1, kind="stable")[:, :beam]
-        best = np.pad(best, ((0, 0), (0, beam - best.shape[1])))
-        self.live = np.take_along_axis(total, best, 1)
+        xp, get = self.backend.xp, self.backend.get
+        total = (self.backend.put(self.live[..., None]) + logs).reshape(size, beam * classes)
+        likeliest = xp.argsort(-total, axis=1, kind="stable")[:, :beam]
+        likeliest = xp.pad(likeliest, ((0, 0), (0, beam - likeliest.shape[1])))
+        best, self.live = get(likeliest), get(xp.take_along_axis(total, likeliest, 1))
         self.live[np.arange(beam) >= np.minimum(beam - self.done, beam * classes)[:, None]] = -np.inf
         parents, chosen = best // classes, best % classes
         self.words = np.take_along_axis(self.words, parents[..., None], 1)
@@ -81,11 +88,16 @@ class _Found:
         self._keep(np.argwhere(np.isfinite(self.live)), state)
 
     def _keep(self, places: np.ndarray, state: dict[str, np.ndarray]) -> None:
+        to, taken = [], []
         for b, place in places:
-            to = self.done[b]
-            self.tokens[b, to], self.lengths[b, to] = self.words[b, place], self.length
-            self.tokens[b, to, self.length :] = self.end or 0
-            self.log_probs[b, to] = self.live[b, place]
-            for name, v in state.items():
-                self.states[name][b * self.beam + to] = v[b * self.beam + place]
+            at = self.done[b]
+            self.tokens[b, at], self.lengths[b, at] = self.words[b, place], self.length
+            self.tokens[b, at, self.length :] = self.end or 0
+            self.log_probs[b, at] = self.live[b, place]
+            to.append(b * self.beam + at)
+            taken.append(b * self.beam + place)
             self.done[b] += 1
+        if to:
+            rows, chosen = (self.backend.index(np.array(v)) for v in (to, taken))
+            for name, v in state.items():
+                self.states[name][rows] = v[chosen]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .arguments import whole
-from .cpu.dense import affine, affine_backward
+from .backends import Backend
 from .errors import InputError
 from .params import Params
 
@@ -36,18 +36,19 @@ class Between:
     """Rows that are values alone. What carries more in a row than values does each of these in its own way."""
 
     params: Arrays
+    backend: Backend
 
     def affine(self, rows: np.ndarray, matrix: str, bias: str) -> np.ndarray:
         """The map of rows by the parameters at two paths."""
-        return affine(rows, self.params[matrix], self.params[bias])
+        return self.backend.affine(rows, self.params[matrix], self.params[bias])
 
     def affine_back(self, d: np.ndarray, rows: np.ndarray, matrix: str, bias: str, grads: Params) -> np.ndarray:
         """Adjoint of the rows that `affine` read; adds to the gradients of its parameters."""
-        return affine_backward(d, rows, self.params[matrix], grads[matrix], grads[bias])
+        return self.backend.affine_backward(d, rows, self.params[matrix], grads[matrix], grads[bias])
 
     def rows_of(self, states: Arrays, paths: Sequence[str]) -> np.ndarray:
         """States beside one another, in memory of their own."""
-        return np.concatenate([states[p] for p in paths], 1)
+        return self.backend.xp.concatenate([states[p] for p in paths], 1)
 
     def states_of(self, rows: np.ndarray, sized: Sized) -> dict[str, np.ndarray]:
         """The states, of these sizes, that rows hold beside one another."""
@@ -72,4 +73,4 @@ class Between:
 
     def dropped(self, shape: tuple[int, ...], share: float, rng: np.random.Generator, dtype) -> np.ndarray:
         """Factors of dropout for rows of this shape."""
-        return (rng.random(shape) >= share).astype(dtype) / dtype.type(1 - share)
+        return self.backend.put((rng.random(shape) >= share).astype(dtype) / dtype.type(1 - share))

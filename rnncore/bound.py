@@ -6,12 +6,12 @@ from functools import cached_property
 
 import numpy as np
 
+from .backends import backend_of
 from .batch import is_tokens
 from .cpu import bfloat16
-from .cpu.run import prepare
 from .cpu.stepping import Readout
 from .errors import InputError
-from .execute import infer
+from .execute import called
 from .params import Params
 
 __all__ = ["Bound"]
@@ -30,12 +30,15 @@ class Bound:
             raise InputError(f"weights must be None or {bfloat16.NAME!r}, got {weights!r}")
         if weights is not None and params.dtype != np.float32:
             raise InputError(f"weights={weights!r} stores matrices of float32 parameters, these are {params.dtype}")
+        if weights is not None and params.device != "cpu":
+            raise InputError(f"weights={weights!r} is for parameters on the CPU, these are on {params.device!r}")
         self.net, self.weights = net, weights
         self.params = params.copy()
-        self.dtype = params.dtype
+        self.dtype, self.device = params.dtype, params.device
         if weights is not None and "readout.V" in self.params:
             self.params["readout.V"][:] = bfloat16.rounded(self.params["readout.V"])
         self.loops = {}
+        prepare = backend_of(self.device).prepare
         for prefix, (layer, sizes) in net.loops.items():
             view = {p.name: self.params[prefix + p.name] for p in layer.step.params}
             self.loops[prefix] = prepare(layer, "infer", view, sizes, str(self.dtype), weights or "")
@@ -71,7 +74,7 @@ class Bound:
         found = calls.laid(batch) if plain and not ready else None
         if found is not None:
             return found
-        return infer(self.net, self.params, batch, self, seed)
+        return called(self.net, self.params, batch, self, seed)
 
     def __repr__(self) -> str:
         return f"<{self.net!r} bound to {self.params.flat.size} {self.dtype} numbers>"

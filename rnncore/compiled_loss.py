@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .cpu.memory import empty
-from .cpu.run import loop_forward, prepare
+from .backends import Backend
 from .lang.component import Bound
 from .lang.graph import Graph
 from .lang.trace import Signature, Step, resolve
@@ -45,17 +44,17 @@ def loss_step(loss: Bound, equations: Equations) -> Any:
     return _Rowwise(step=replace(step, extras=("value",)))
 
 
-def loss_of_rows(layer: Any, o: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def loss_of_rows(layer: Any, o: np.ndarray, target: np.ndarray, backend: Backend) -> tuple[np.ndarray, np.ndarray]:
     """Value (rows,) and gradient (rows, outputs) in the dtype of `o`; both arguments C-contiguous."""
     n, outputs = o.shape
     step, dtype = layer.step, str(o.dtype)
     sizes = {step.dims["o"]: outputs, **{d: d for d in step.size_symbols if isinstance(d, int)}}
-    prepared = prepare(layer, "infer", {}, sizes, dtype)
+    prepared = backend.prepare(layer, "infer", {}, sizes, dtype)
     base = np.arange(0, n, _RUN, dtype=np.int64)
     layout = layout_of(np.minimum(_RUN, n - base), False)
-    gradient, value = empty((n, outputs), dtype), empty((n, 1), dtype)
+    gradient, value = backend.empty((n, outputs), o.dtype), backend.empty((n, 1), o.dtype)
     xs, rows = {"o": o, "target": target}, Rows(base, 1)
-    loop_forward(layer, sizes, prepared, layout, xs, rows, {}, (gradient, 0, rows), False, False,
-                 extras={"value": value})  # fmt: skip
+    backend.loop_forward(layer, sizes, prepared, layout, xs, rows, {}, (gradient, 0, rows), False, False,
+                         extras={"value": value})  # fmt: skip
     prepared.weights.release()
     return value[:, 0], gradient

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from .backends import Backend, backend_of, zeros_beside
 from .between import Between
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .combine.translate import KEYS, VALUES, Translate
-from .cpu.dense import affine, affine_backward
 from .inputs import Batch
 from .lang.cell import Layer, sizes_of
 from .lang.trace import Step
@@ -123,7 +123,8 @@ class Directed:
         # a parameter's path to that of its direction
         self.twins = {path: learned.get(path, dotted(path)) for path in net.shapes} if self.moves else {}
         self.shapes = self._shapes()
-        self.params = Params.zeros(self.shapes, params.dtype)
+        self.params = Params.zeros(self.shapes, params.dtype, params.device)
+        self.backend = backend_of(params.device)
         for path in net.shapes:
             self.params[path] = params[path]
             if dparams is not None:
@@ -142,12 +143,13 @@ class Directed:
         Given states move along `dstate` alone, learned ones with the parameters, too; what is made of a vector moves
         with that.
         """
-        arrays = {k: np.concatenate([v, dx[k]], 1) if k in self.moved else v for k, v in batch.arrays.items()}
+        join = self.backend.xp.concatenate
+        arrays = {k: join([v, dx[k]], 1) if k in self.moved else v for k, v in batch.arrays.items()}
         start, vector = self._starts(batch, dstate), batch.vector
         if vector is not None:
-            vector = np.concatenate([vector, dx.get("x", np.zeros_like(vector))], 1)
+            vector = join([vector, dx["x"] if "x" in dx else zeros_beside(vector, vector.shape)], 1)
             for path in batch.bridged:
-                rows = _affine(self.params, vector, *bridge_names(path))
+                rows = _affine(self.backend, self.params, vector, *bridge_names(path))
                 start[path], start[dotted(path)] = halves(rows)
         steady = (*batch.steady, *map(dotted, batch.steady))
         return replace(
@@ -158,10 +160,10 @@ class Directed:
         start = dict(batch.state or {})
         for path in [p for p in self.net.state_shapes if p in start or p in dstate]:
             shape = self.net.state_shapes[path]
-            move = dstate.get(path, np.zeros((1, *shape), self.params.dtype))
+            move = dstate[path] if path in dstate else self.backend.zeros((1, *shape), self.params.dtype)
             if path not in start and self.twins.get(path + "0") in self.params:
                 move = move + self.params[self.twins[path + "0"]]
-            start[dotted(path)] = np.broadcast_to(move, (batch.size, *shape))
+            start[dotted(path)] = self.backend.xp.broadcast_to(move, (batch.size, *shape))
         return start
 
     def _lesson(self, lesson: Lesson | None) -> Lesson | None:
@@ -174,17 +176,17 @@ class Directed:
 def halves(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values and directions of an array that holds them beside one another in its last axis."""
     half = rows.shape[-1] // 2
-    return np.ascontiguousarray(rows[..., :half]), np.ascontiguousarray(rows[..., half:])
+    return rows[..., :half].copy(), rows[..., half:].copy()
 
 
-def _affine(params: Params, rows: np.ndarray, matrix: str, bias: str) -> np.ndarray:
+def _affine(backend: Backend, params: Params, rows: np.ndarray, matrix: str, bias: str) -> np.ndarray:
     """o = c + V h, and its direction do = dc + dV h + V dh."""
     h, dh = halves(rows)
-    V, c = params[matrix], params[bias]
-    do = affine(dh, V, np.zeros_like(c))
+    V, c, affine = params[matrix], params[bias], backend.affine
+    do = affine(dh, V, zeros_beside(c, c.shape))
     if dotted(matrix) in params:
         do += affine(h, params[dotted(matrix)], params[dotted(bias)])
-    return np.concatenate([affine(h, V, c), do], 1)
+    return backend.xp.concatenate([affine(h, V, c), do], 1)
 
 
 class DualBetween(Between):
@@ -193,18 +195,19 @@ class DualBetween(Between):
     params: Params
 
     def affine(self, rows, matrix, bias):
-        return _affine(self.params, rows, matrix, bias)
+        return _affine(self.backend, self.params, rows, matrix, bias)
 
     def affine_back(self, d, rows, matrix, bias, grads):
         (h, dh), (od, dod) = halves(rows), halves(d)
         V, dV = (self.params[name] for name in (matrix, dotted(matrix)))
+        affine_backward = self.backend.affine_backward
         back = affine_backward(od, h, V, grads[matrix], grads[bias])
         back += affine_backward(dod, h, dV, grads[dotted(matrix)], grads[dotted(bias)])
-        nothing = Params.zeros({bias: grads[bias].shape}, grads.dtype)[bias]
-        return np.concatenate([back, affine_backward(dod, dh, V, grads[matrix], nothing)], 1)
+        nothing = zeros_beside(grads[bias], grads[bias].shape)
+        return self.backend.xp.concatenate([back, affine_backward(dod, dh, V, grads[matrix], nothing)], 1)
 
     def rows_of(self, states, paths):
-        return np.concatenate([states[p] for p in (*paths, *map(dotted, paths))], 1)
+        return self.backend.xp.concatenate([states[p] for p in (*paths, *map(dotted, paths))], 1)
 
     def states_of(self, rows, sized):
         return super().states_of(rows, [*sized, *((dotted(path), size) for path, size in sized)])
@@ -227,10 +230,11 @@ class DualBetween(Between):
         return (*moved, *map(dotted, moved))
 
     def sequences(self, layer, dxs):
-        return {n: np.concatenate([d, dxs[dotted(n)]], 1) for n, d in dxs.items() if n in layer.moved}
+        return {n: self.backend.xp.concatenate([d, dxs[dotted(n)]], 1) for n, d in dxs.items() if n in layer.moved}
 
     def dropped(self, shape, share, rng, dtype):
-        return np.tile(super().dropped((shape[0], shape[1] // 2), share, rng, dtype), 2)
+        half = super().dropped((shape[0], shape[1] // 2), share, rng, dtype)
+        return self.backend.xp.concatenate([half, half], 1)
 
 
 class DualPass(DualBetween, Pass):
@@ -241,21 +245,24 @@ class DualPass(DualBetween, Pass):
     def _join(self, block: Join, prefix, xs, rows, sizes, out, last):
         if block.merge != "concat":
             return super()._join(block, prefix, xs, rows, sizes, out, last)
-        own = None if out is None else (np.empty((self.total, block.features(sizes)), self.dtype), 0, self.ragged())
+        own = None
+        if out is not None:
+            own = (self.backend.empty((self.total, block.features(sizes)), self.dtype), 0, self.ragged())
         end, kept = super()._join(block, prefix, xs, rows, sizes, own, last)
         order = kept.extra["order"] = _values_first([b.features(sizes) for b in block.blocks])
         kept.extra["out"] = None if out is None else out[2]
+        take, columns = self.backend.xp.take, self.backend.index(order)
         if own is not None:
-            put(out, np.take(own[0], order, 1), self.lengths)
-        return None if end is None else np.take(end, order, 1), kept
+            put(out, take(own[0], columns, 1), self.lengths)
+        return None if end is None else take(end, columns, 1), kept
 
     def _join_back(self, kept, dy, dlast, want, grads, dfinal):
         order = kept.extra.get("order")
         if order is not None:
-            back = np.argsort(order)
+            take, back = self.backend.xp.take, self.backend.index(np.argsort(order))
             if dy is not None:
-                dy = (np.take(self._ragged_dy(dy, len(order), self.dtype.type(1))[0], back, 1), 0, self.ragged())
-            dlast = None if dlast is None else np.take(dlast, back, 1)
+                dy = (take(self._ragged_dy(dy, len(order), self.dtype.type(1))[0], back, 1), 0, self.ragged())
+            dlast = None if dlast is None else take(dlast, back, 1)
         return super()._join_back(kept, dy, dlast, want, grads, dfinal)
 
 

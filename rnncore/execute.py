@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .cpu import memory
+from .backends import Backend, indexed, namespace
 from .errors import InputError
 from .inputs import Batch, Tokens, Writing, as_array, as_state
 from .kept import loops_of
@@ -16,7 +16,9 @@ from .params import Params
 from .passes import Pass
 from .vectors import bridge_back, spread_back
 
-__all__ = ["Tape", "infer", "forward", "backward", "infer_rows", "forward_rows", "backward_rows"]
+__all__ = [
+    "Tape", "backward", "backward_rows", "called", "for_caller", "forward", "forward_rows", "infer", "infer_rows",
+]  # fmt: skip
 
 _READOUT = "readout.V", "readout.c"
 
@@ -31,6 +33,7 @@ class Tape:
     size: int
     shape: tuple[int, ...]
     dtype: np.dtype
+    backend: Backend | None = None  # where it is; None: on the host
     released = True  # until there is something
 
     def release(self) -> None:
@@ -56,6 +59,9 @@ class Tape:
             raise InputError("the tape has been released: run net.forward again")
         if params.dtype != self.dtype:
             raise InputError(f"the tape was made with {self.dtype} parameters, got {params.dtype}")
+        device = "cpu" if self.backend is None else self.backend.device
+        if params.device != device:
+            raise InputError(f"the tape was made on {device!r}, the parameters are on {params.device!r}")
 
     def __del__(self):
         if not self.released:
@@ -71,6 +77,7 @@ class _PassTape(Tape):
     def __init__(self, pass_: Pass, node, rows: np.ndarray, batch: Batch, shape: tuple[int, ...]):
         self.pass_, self.node, self.rows, self.batch, self.shape = pass_, node, rows, batch, shape
         self.net, self.size, self.dtype, self.released = pass_.net, batch.size, pass_.dtype, False
+        self.backend = batch.backend
 
     def release(self) -> None:
         if not self.released:
@@ -86,17 +93,18 @@ class _PassTape(Tape):
         batch, net, cut = self.batch, self.net, self.batch.out.segments
         rows = dy if dy is None or not net.per_step else dy.reshape(-1, dy.shape[-1])
         if rows is not None and net.per_step and cut is not None:
-            rows = rows[cut.steps]
+            rows = rows[indexed(rows, cut.steps)]
         elif rows is not None and net.per_step and net.outputs is not None and not batch.out.full:
-            rows = rows[_user_rows(batch.out).index(batch.out.lengths)]
+            rows = rows[indexed(rows, _user_rows(batch.out).index(batch.out.lengths))]
         dxs, dstarts, grads = _backward(net, params, self, rows, dfinal, want_dx=True)
-        return _as_given(net, batch, dxs, params.dtype), dstarts, grads
+        dx = _as_given(net, batch, dxs, self.pass_)
+        return for_caller(batch, dx), for_caller(batch, dstarts), grads
 
     def back_rows(self, params, do):
         net, written = self.net, self.batch.out
         if net.outputs is None and net.per_step and not written.full and written.segments is None:
-            full = memory.zeros((written.size * written.time, net.features), params.dtype)
-            full[_user_rows(written).index(written.lengths)] = do
+            full = self.pass_.backend.zeros((written.size * written.time, net.features), params.dtype)
+            full[indexed(full, _user_rows(written).index(written.lengths))] = do
             do = full
         return _backward(net, params, self, do, {}, want_dx=False)[2]
 
@@ -110,26 +118,22 @@ def _start(net, params, batch, training, seed, packed=None, kind=Pass):
     out = None
     if net.per_step:
         if net.outputs is None and batch.cut is None:
-            array = _zeros(batch.out, net.features, pass_.dtype)
+            make = pass_.backend.empty if batch.out.full else pass_.backend.zeros
+            array = make((batch.out.size, batch.out.time, net.features), pass_.dtype)
             out = (array.reshape(-1, net.features), 0, _user_rows(batch.out))
         else:
-            rows_out = memory.empty((int(batch.out.lengths.sum()), net.features), pass_.dtype)
+            rows_out = pass_.backend.empty((int(batch.out.lengths.sum()), net.features), pass_.dtype)
             out = (rows_out, 0, ragged(batch.out.lengths))
     end, node = pass_.run(net.block, "", batch.sequences, rows, net.fed, out, out is None)
     return pass_, node, (end if out is None else out[0]), out
 
 
-def _zeros(batch: Batch | Writing, features: int, dtype) -> np.ndarray:
-    make = memory.empty if batch.full else memory.zeros
-    return make((batch.size, batch.time, features), dtype)
-
-
-def _spread_rows(rows: np.ndarray, batch: Batch | Writing) -> np.ndarray:
+def _spread_rows(rows: np.ndarray, batch: Batch | Writing, backend: Backend) -> np.ndarray:
     """Rows sequence by sequence as (batch, time, features), zero past the lengths."""
     if batch.full:
         return rows.reshape(batch.size, batch.time, rows.shape[1])
-    y = memory.zeros((batch.size, batch.time, rows.shape[1]), rows.dtype)
-    y.reshape(-1, rows.shape[1])[_user_rows(batch).index(batch.lengths)] = rows
+    y = backend.zeros((batch.size, batch.time, rows.shape[1]), rows.dtype)
+    y.reshape(-1, rows.shape[1])[backend.index(_user_rows(batch).index(batch.lengths))] = rows
     return y
 
 
@@ -145,7 +149,7 @@ def _finish(net, pass_, rows, batch):
         return o
     if net.outputs is None:
         return o.reshape(batch.size, batch.out.time, net.features)
-    return _spread_rows(o, batch.out)
+    return _spread_rows(o, batch.out, pass_.backend)
 
 
 def _final(pass_, batch) -> dict[str, np.ndarray]:
@@ -153,17 +157,33 @@ def _final(pass_, batch) -> dict[str, np.ndarray]:
     return pass_.final if cut is None else {path: cut.ends(v) for path, v in pass_.final.items()}
 
 
+def for_caller(batch: Batch, result: Any) -> Any:
+    """A result as the kind of array that the caller gave, in mappings and lists too."""
+    if batch.shown is None or result is None:
+        return result
+    if isinstance(result, dict):
+        return {name: for_caller(batch, part) for name, part in result.items()}
+    return [for_caller(batch, part) for part in result] if isinstance(result, list) else batch.shown(result)
+
+
 def infer(net, params, batch: Batch, packed=None, seed=None, kind=Pass):
-    """Outputs and final state of a call; `kind` is what a pass is made by."""
+    """Outputs and final state of a call, where the parameters are; `kind` is what a pass is made by."""
     pass_, _, rows, _ = _start(net, params, batch, False, seed, packed, kind)
     return _finish(net, pass_, rows, batch), _final(pass_, batch)
+
+
+def called(net, params, batch: Batch, packed=None, seed=None):
+    """Outputs and final state of a call, as the caller's kind of array."""
+    y, final = infer(net, params, batch, packed, seed)
+    return (y, final) if batch.shown is None else (for_caller(batch, y), for_caller(batch, final))
 
 
 def forward(net, params, batch: Batch, seed):
     """As `infer`, with a tape."""
     pass_, node, rows, _ = _start(net, params, batch, True, seed)
     y = _finish(net, pass_, rows, batch)
-    return y, _final(pass_, batch), _PassTape(pass_, node, rows, batch, y.shape)
+    tape = _PassTape(pass_, node, rows, batch, y.shape)
+    return for_caller(batch, y), for_caller(batch, _final(pass_, batch)), tape
 
 
 def infer_rows(net, params, batch: Batch):
@@ -188,7 +208,7 @@ def _output_rows(net, pass_, batch, rows, out):
     if cut is not None:
         return o if net.per_step else cut.ends(o)
     in_order = net.outputs is not None or not net.per_step or batch.out.full
-    return o if in_order else o[out[2].index(batch.out.lengths)]
+    return o if in_order else o[pass_.backend.index(out[2].index(batch.out.lengths))]
 
 
 def backward(net, params, tape: Tape, dy, dstate):
@@ -198,26 +218,28 @@ def backward(net, params, tape: Tape, dy, dstate):
         raise InputError(f"tape must be what net.forward returned, got {type(tape).__name__}")
     if tape.net is not net and tape.net != net:
         raise InputError(f"the tape is of another network, {tape.net!r}; this one is {net!r}")
-    dfinal = {path: np.asarray(d, params.dtype) for path, d in (as_state(net, tape.size, dstate) or {}).items()}
+    tape.check(params)
+    xp = namespace(tape.backend)
+    dfinal = as_state(net, tape.size, dstate, tape.backend) or {}
+    dfinal = {path: xp.asarray(d, params.dtype) for path, d in dfinal.items()}
     if dy is not None:
-        dy = as_array(dy, "dy")
+        dy = as_array(dy, "dy", backend=tape.backend)
         if dy.shape != tape.shape:
             raise InputError(f"dy must have the shape of y, {tape.shape}, got {dy.shape}")
         if dy.dtype.kind not in "fiub":
             raise InputError(f"dy must be numbers, got {dy.dtype}")
-        dy = np.ascontiguousarray(dy, params.dtype)
-    tape.check(params)
+        dy = xp.ascontiguousarray(dy, params.dtype)
     return tape.back(params, dy, dfinal)
 
 
-def _as_given(net, batch: Batch, dxs, dtype):
+def _as_given(net, batch: Batch, dxs, pass_):
     if net.inputs is None or isinstance(net.inputs, Tokens):
         return None
     shaped = {}
     for name, features in net.sizes.items():
         rows = dxs.get(name)
         if rows is None:  # nothing reads this input
-            rows = np.zeros((len(batch.arrays[name]), features), dtype)
+            rows = pass_.backend.zeros((len(batch.arrays[name]), features), pass_.dtype)
         if net.feed == "state":
             shaped[name] = rows
         elif net.reads_vectors:
@@ -243,16 +265,16 @@ def _backward(net, params, tape: _PassTape, do: np.ndarray | None, dfinal, want_
     """`do`: adjoint of what the readout gave; without a readout, of the output in the rows it was written to."""
     pass_ = copy.copy(tape.pass_)  # the tape stays as it is: backward may run again, and from several threads
     pass_.params, pass_.dstate = params, {}
-    grads = Params.zeros(net.shapes, params.dtype)
+    grads = Params.zeros(net.shapes, params.dtype, params.device)
     ran, cut = pass_.batch, tape.batch.out.segments
     out = _user_rows(ran.out) if net.outputs is None and ran.cut is None else ragged(ran.out.lengths)
     if cut is not None:
-        dfinal = {path: cut.ends_back(np.asarray(d, params.dtype)) for path, d in dfinal.items()}
+        dfinal = {path: cut.ends_back(d) for path, d in dfinal.items()}
         do = do if do is None or net.per_step else cut.ends_back(do)
     if do is not None and net.outputs is not None:
         do = pass_.affine_back(do, tape.rows, *_READOUT, grads)
     dlast = None if net.per_step else do
-    dy = None if do is None or not net.per_step else (np.ascontiguousarray(do), 0, out)
+    dy = None if do is None or not net.per_step else (pass_.backend.xp.ascontiguousarray(do), 0, out)
     want = tuple(net.fed) if want_dx and not isinstance(net.inputs, Tokens) else ()
     dxs = pass_.back(tape.node, dy, dlast, want, grads, dfinal)
     if cut is not None:

@@ -218,7 +218,8 @@ def _beams(speaker: Speaker, choice: _Choice) -> Generation:
     order = np.argsort(-scores, axis=1, kind="stable")
     best = np.arange(len(order))[:, None], order
     beams = Beams(tokens[best], lengths[best], log_probs[best], scores[best])
-    kept = {name: v.reshape(*order.shape, -1)[np.arange(len(order)), order[:, 0]] for name, v in state.items()}
+    first = speaker.backend.index(np.arange(len(order)) * order.shape[1] + order[:, 0])
+    kept = {name: v[first] for name, v in state.items()}
     return Generation(beams.tokens[:, 0], beams.lengths[:, 0], beams.log_probs[:, 0], speaker.shown(kept), beams)
 
 

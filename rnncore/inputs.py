@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from .backends import Backend, backend_of, device_of, indexed, namespace
 from .batch import Batch, Tokens, Writing, is_tokens
 from .errors import InputError
 
 __all__ = [
-    "Tokens", "Batch", "Writing", "as_array", "as_batch", "as_checkpoint", "as_lengths", "as_numbers", "as_state",
-    "by_name",
+    "Tokens", "Batch", "Writing", "as_array", "as_batch", "as_checkpoint", "as_host", "as_lengths", "as_numbers",
+    "as_state", "by_name", "hosted",
 ]  # fmt: skip
 
 
-def as_batch(net, dtype, x, lengths) -> Batch:
-    """Check `x` and `lengths` against the network and lay them out.
+def as_batch(net, dtype, x, lengths, backend: Backend | None = None) -> Batch:
+    """Check `x` and `lengths` against the network and lay them out, where `backend` has its numbers; None: the host.
 
     Raises
     ------
@@ -26,9 +27,10 @@ def as_batch(net, dtype, x, lengths) -> Batch:
     """
     given = by_name(net, x)
     if all(isinstance(v, (list, tuple)) and _is_sequences(v) for v in given.values()):
-        batch = _from_lists(net, dtype, given, lengths)
+        batch = _from_lists(net, dtype, given, lengths, backend)
     else:
-        batch = _from_arrays(net, dtype, given, lengths)
+        batch = _from_arrays(net, dtype, given, lengths, backend)
+    batch.backend = backend
     batch.single = not isinstance(x, Mapping)
     if isinstance(net.inputs, Tokens) and is_tokens(net, "x"):
         _check_tokens(batch, net.inputs.size)
@@ -79,29 +81,61 @@ def _is_sequences(value) -> bool:
     return len(value) == 0 or all(isinstance(v, np.ndarray) or hasattr(v, "__array__") for v in value)
 
 
-def as_array(value, what: str, hint: str = "") -> np.ndarray:
-    """`value` as an array.
+def as_array(value, what: str, hint: str = "", backend: Backend | None = None) -> Any:
+    """`value` as an array of a backend; None is the host.
 
     Raises
     ------
     InputError
-        It is a list of lists of different lengths.
+        It is a list of lists of different lengths, or lies on another device.
     """
+    if type(value) is np.ndarray and backend is None:
+        return value
+    if type(value) is not np.ndarray:
+        device = device_of(value)
+        if backend is not None:
+            value = backend.taken(value, what)
+        elif device is not None:
+            raise InputError(
+                f"{what} is on {device} ({type(value).__module__}.{type(value).__name__}), the parameters are on the "
+                f"CPU: move them with params.to({device!r}), or give a NumPy array"
+            )
+    if backend is not None and isinstance(value, backend.array_type):
+        return value
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
     except ValueError:
         raise InputError(f"{what} is a ragged nested list{hint}") from None
+    return backend.put(array) if backend is not None and array.dtype.kind in "fiubc" else array
 
 
-def as_numbers(value, what: str, tokens: bool, complex_too: bool = False) -> np.ndarray:
-    """`value` as an array of numbers, of integers if `tokens`.
+def as_host(value, what: str) -> np.ndarray:
+    """`value` as a NumPy array wherever it lies: what says which steps count is read on the host."""
+    device = None if type(value) is np.ndarray else device_of(value)
+    if device is None:
+        return as_array(value, what)
+    backend = backend_of(device)
+    return backend.get(backend.taken(value, what))
+
+
+def hosted(value: Any) -> Any:
+    """Device arrays as NumPy arrays, in mappings and lists too; anything else as it is."""
+    if isinstance(value, Mapping):
+        return {name: hosted(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [hosted(part) for part in value] if _is_sequences(value) else value
+    return value if device_of(value) is None else as_host(value, "an array")
+
+
+def as_numbers(value, what: str, tokens: bool, complex_too: bool = False, backend: Backend | None = None) -> Any:
+    """`value` as an array of numbers, of integers if `tokens` (see `as_array`).
 
     Raises
     ------
     InputError
         It is anything else.
     """
-    array = as_array(value, what, "; give a list of arrays, one (time, features) array per sequence")
+    array = as_array(value, what, "; give a list of arrays, one (time, features) array per sequence", backend)
     if tokens:
         if array.dtype.kind not in "iu" and array.size:
             raise InputError(f"{what} must be integer tokens, got dtype {array.dtype}")
@@ -113,19 +147,20 @@ def as_numbers(value, what: str, tokens: bool, complex_too: bool = False) -> np.
     return array
 
 
-def _rows(array: np.ndarray, dtype, tokens: bool) -> np.ndarray:
+def _rows(array, dtype, tokens: bool, xp) -> Any:
     """As a C-contiguous 2-D array of the computing dtype; no copy where it already is."""
     wanted = np.int64 if tokens else (dtype or (array.dtype if array.dtype.kind == "c" else np.float64))
     with np.errstate(over="ignore"):  # what is too large for the dtype is infinite in it
-        return np.ascontiguousarray(array, dtype=wanted)
+        return xp.ascontiguousarray(array, dtype=wanted)
 
 
-def _from_arrays(net, dtype, given, lengths) -> Batch:
+def _from_arrays(net, dtype, given, lengths, backend: Backend | None) -> Batch:
     arrays: dict[str, np.ndarray] = {}
+    xp = namespace(backend)
     shape: tuple[int, ...] = ()
     for name, value in given.items():
         tokens = is_tokens(net, name)
-        array = as_numbers(value, f"input {name!r}", tokens, dtype is None)
+        array = as_numbers(value, f"input {name!r}", tokens, dtype is None, backend)
         features = net.sizes[name]
         want = "(batch, time)" if tokens else f"(batch, time, {features})"
         if array.ndim != (2 if tokens else 3) or (not tokens and array.shape[2] != features):
@@ -133,11 +168,11 @@ def _from_arrays(net, dtype, given, lengths) -> Batch:
         if shape and array.shape[:2] != shape:
             raise InputError(f"input {name!r} has (batch, time) = {array.shape[:2]}, another input has {shape}")
         shape = array.shape[:2]
-        arrays[name] = _rows(array, dtype, tokens).reshape(shape[0] * shape[1], 1 if tokens else features)
+        arrays[name] = _rows(array, dtype, tokens, xp).reshape(shape[0] * shape[1], 1 if tokens else features)
     batch, time = shape
     full = lengths is None
     lengths = np.full(batch, time, np.int64) if full else as_lengths(lengths, batch, time)
-    return Batch(arrays, np.arange(batch, dtype=np.int64) * time, lengths, time, "padded", full)
+    return Batch(arrays, np.arange(batch, dtype=np.int64) * time, lengths, time, "padded", full, backend=backend)
 
 
 def as_lengths(lengths, batch: int, time: int, what: str = "lengths", of: str = "x") -> np.ndarray:
@@ -148,7 +183,7 @@ def as_lengths(lengths, batch: int, time: int, what: str = "lengths", of: str = 
     InputError
         They are no integers in 0..time, one per sequence.
     """
-    array = as_array(lengths, what)
+    array = as_host(lengths, what)
     if array.shape != (batch,) or (array.dtype.kind not in "iu" and array.size):
         got = f"{array.dtype} of shape {array.shape}"
         raise InputError(f"{what} must be {batch} integers, one per sequence, got {got}")
@@ -159,14 +194,14 @@ def as_lengths(lengths, batch: int, time: int, what: str = "lengths", of: str = 
     return array.astype(np.int64)
 
 
-def _from_lists(net, dtype, given, lengths) -> Batch:
-    arrays, counts = {}, None
+def _from_lists(net, dtype, given, lengths, backend: Backend | None) -> Batch:
+    arrays, counts, xp = {}, None, namespace(backend)
     for name, values in given.items():
         tokens = is_tokens(net, name)
         features = net.sizes[name]
         parts = []
         for k, value in enumerate(values):
-            part = as_numbers(value, f"sequence {k} of input {name!r}", tokens, dtype is None)
+            part = as_numbers(value, f"sequence {k} of input {name!r}", tokens, dtype is None, backend)
             want = "(time,)" if tokens else f"(time, {features})"
             if part.ndim != (1 if tokens else 2) or (not tokens and part.shape[1] != features):
                 raise InputError(f"sequence {k} of input {name!r} must have shape {want}, got {part.shape}")
@@ -175,8 +210,8 @@ def _from_lists(net, dtype, given, lengths) -> Batch:
         if counts is not None and not np.array_equal(here, counts):
             raise InputError(f"the sequences of input {name!r} differ in length from those of another input")
         counts = here
-        joined = np.concatenate(parts) if parts else np.zeros((0, 1 if tokens else features))
-        arrays[name] = _rows(joined, dtype, tokens)
+        joined = xp.concatenate(parts) if parts else xp.zeros((0, 1 if tokens else features))
+        arrays[name] = _rows(joined, dtype, tokens, xp)
     assert counts is not None
     time = int(counts.max(initial=0))
     if lengths is not None:
@@ -186,7 +221,8 @@ def _from_lists(net, dtype, given, lengths) -> Batch:
             k = over[0]
             raise InputError(f"length {given_lengths[k]} of sequence {k} exceeds its {counts[k]} steps")
     base = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64) if len(counts) else counts
-    return Batch(arrays, base, counts if lengths is None else given_lengths, time, "list", False, counts=counts)
+    chosen = counts if lengths is None else given_lengths
+    return Batch(arrays, base, chosen, time, "list", False, counts=counts, backend=backend)
 
 
 def _check_tokens(batch: Batch, size: int) -> None:
@@ -194,15 +230,14 @@ def _check_tokens(batch: Batch, size: int) -> None:
     if batch.full or batch.form == "list" and len(tokens) == batch.lengths.sum():
         read = tokens
     else:
-        parts = [tokens[s : s + n] for s, n in zip(batch.base, batch.lengths)]
-        read = np.concatenate(parts) if parts else tokens[:0]
+        read = tokens[indexed(tokens, batch.index)]
     if read.size and (read.min() < 0 or read.max() >= size):
         bad = read[(read < 0) | (read >= size)][0]
         raise InputError(f"tokens must lie in 0..{size - 1}, got {bad}")
 
 
-def as_state(net, size: int, state) -> dict[str, np.ndarray] | None:
-    """Given states of `size` sequences, checked; None where none is given."""
+def as_state(net, size: int, state, backend: Backend | None = None) -> dict[str, np.ndarray] | None:
+    """Given states of `size` sequences, checked, where `backend` has its numbers; None where none is given."""
     if state is None:
         return None
     if not isinstance(state, Mapping):
@@ -212,7 +247,7 @@ def as_state(net, size: int, state) -> dict[str, np.ndarray] | None:
         raise InputError(f"state {unknown[0]!r} is unknown; this network has {', '.join(net.state_shapes)}")
     checked = {}
     for path, value in state.items():
-        array = as_numbers(value, f"state {path!r}", False)
+        array = as_numbers(value, f"state {path!r}", False, backend=backend)
         want = (size, *net.state_shapes[path])
         if array.shape != want:
             raise InputError(f"state {path!r} must have shape {want}, got {array.shape}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .backends import backend_of
 from .description import Description
 from .errors import InputError
 from .inputs import Batch, as_checkpoint, as_state
@@ -65,7 +66,8 @@ class Network(Description):
             The same seed gives the same numbers.
         dtype : {"float32", "float64"}
             Precision of everything computed with these parameters.
-        device : {"cpu"}
+        device : {"cpu", "cuda"}
+            Where the numbers are, and everything is computed with them.
         **roles
             Initialiser of a role: ``input``, ``recurrent``, ``diagonal``, ``bias``, ``vector``, ``scalar``,
             ``readout``, ``state``; each a number, the name of a registered initialiser, or one with options, such as
@@ -76,7 +78,7 @@ class Network(Description):
         Raises
         ------
         InputError
-            Unknown role, initialiser, dtype or device.
+            Unknown role, initialiser, dtype or device; or the device is not there: the text says what is missing.
         """
         from .initialize import initialize
 
@@ -129,11 +131,11 @@ class Network(Description):
         InputError
             Before anything is computed, saying what was got and what was expected.
         """
-        from .execute import infer
+        from .execute import called
 
         given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
         batch = self._batch(params, x, lengths, state, target, teacher_forcing, seed, **given)
-        return infer(self, params, batch, seed=seed)
+        return called(self, params, batch, seed=seed)
 
     def forward(
         self, params: Params, x=None, *, lengths=None, state=None, seed: int | None = None, target=None,
@@ -165,7 +167,7 @@ class Network(Description):
         others = (lengths, seed, target, teacher_forcing, checkpoint, *given.values())
         self.check_params(params)
         programs = self.trainings(params.dtype)
-        plain = programs.fit and all(value is None for value in others)
+        plain = programs.fit and params.device == "cpu" and all(value is None for value in others)
         ready = plain and state is None and programs.takes(x)
         found = programs.plain(params, x) if ready else None
         if found is not None:
@@ -445,8 +447,11 @@ class Network(Description):
         steps=None, target_lengths=None,
     ) -> Batch:  # fmt: skip
         self.check_params(params)
-        batch = batch_of(self, params.dtype, x, lengths, None if writes(self) else steps, state)
-        batch.state = as_state(self, batch.size, state)
+        backend = None if params.device == "cpu" else backend_of(params.device)
+        batch = batch_of(self, params.dtype, x, lengths, None if writes(self) else steps, state, backend)
+        if backend is not None:
+            batch.shown = backend.shown_as(x if x is not None else state)
+        batch.state = as_state(self, batch.size, state, backend)
         batch.segments = segments_of(batch, mask, reset)
         set_writing(self, batch, target, target_lengths, steps)
         if teacher_forcing is None and target is not None and writes(self):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .backends import Backend, backend_of, chosen, namespace
 from .compiled_loss import loss_of_rows, loss_step
-from .cpu.memory import empty, zeros
 from .errors import InputError
 from .forking import renewed
 from .inputs import as_array, as_checkpoint
@@ -101,10 +101,15 @@ class _Sizes(dict):
         return self.n
 
 
-def value_and_gradient(loss: Bound, o: np.ndarray, target: np.ndarray, gradient: bool = True):
+def value_and_gradient(
+    loss: Bound, o: np.ndarray, target: np.ndarray, gradient: bool = True, backend: Backend | None = None
+):  # fmt: skip
     """Loss of every row (rows,), float64, and its gradient (rows, outputs) or None."""
-    if gradient and o.size >= _COMPILED and o.dtype == target.dtype and str(o.dtype) in ("float32", "float64"):
-        each, gradients = loss_of_rows(loss_step(loss, _equations), *map(np.ascontiguousarray, (o, target)))
+    many = o.size >= _COMPILED or backend is not None and o.size  # elsewhere every operation is a launch
+    if gradient and many and o.dtype == target.dtype and str(o.dtype) in ("float32", "float64"):
+        backend = backend or backend_of("cpu")
+        o, target = map(backend.xp.ascontiguousarray, (o, target))
+        each, gradients = loss_of_rows(loss_step(loss, _equations), o, target, backend)
         return each.astype(np.float64), gradients
     traced = _trace(loss)
     leaves = {("input", "o"): o, ("input", "target"): target}
@@ -137,14 +142,14 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
     if several and np.ndim(target[0]) == (1 if classes else 2):
         target = _joined(target, batch, classes, outputs)
     else:
-        target = as_array(target, "target")
+        target = as_array(target, "target", backend=batch.backend)
         lead = (batch.size,) if one else (batch.size, batch.time)
         want = lead if classes else (*lead, outputs)
         if target.shape != want:
             kind = "class targets" if classes else "targets"
             raise InputError(f"{kind} of loss {loss.name!r} must have shape {want}, got {target.shape}")
         if not one:
-            target = target[batch.inside]
+            target = chosen(target, batch.inside)
     if classes and not target.size:
         target = target.astype(np.int64)  # an empty list says nothing of its type
     if target.dtype.kind not in ("iu" if classes else "fiub") and target.size:
@@ -165,21 +170,22 @@ def _joined(target, batch, classes: bool, outputs: int) -> np.ndarray:
     inside = None if batch.segments is None else batch.inside
     steps = batch.counts if batch.form == "list" else np.full(batch.size, batch.time)
     for k, (part, n, m) in enumerate(zip(target, batch.lengths.tolist(), steps)):
-        part = np.asarray(part)
+        part = as_array(part, f"the target of sequence {k}", backend=batch.backend)
         want = (n,) if classes else (n, outputs)
         if part.shape[:1] == (m,):  # as long as its input: what is past the length is not read
             part = part[:n]
         if inside is not None and len(part) == n:
-            part, want = part[inside[k, :n]], (int(inside[k].sum()), *want[1:])
+            part, want = chosen(part, inside[k, :n]), (int(inside[k].sum()), *want[1:])
         if part.shape != want:
             raise InputError(f"targets of sequence {k} must have shape {want}, got {part.shape}")
         parts.append(part)
-    return np.concatenate(parts)
+    return namespace(batch.backend).concatenate(parts)
 
 
-def _one_hot(target: np.ndarray, outputs: int, dtype) -> np.ndarray:
-    full = zeros((len(target), outputs), dtype)
-    full[np.arange(len(target)), target] = 1
+def _one_hot(target: np.ndarray, outputs: int, dtype, backend: Backend | None = None) -> np.ndarray:
+    backend = backend or backend_of("cpu")
+    full = backend.zeros((len(target), outputs), dtype)
+    full[backend.xp.arange(len(target)), target] = 1
     return full
 
 
@@ -198,8 +204,10 @@ def reduced(each: np.ndarray, reduction: str) -> float:
 
 def compared(loss: Bound, target, net, batch, dtype) -> np.ndarray:
     """Target rows as a loss reads them: numbers as they are, classes one-hot."""
-    rows = target_rows(loss, target, net, batch.out)
-    return _one_hot(rows, net.outputs or net.features, dtype) if loss.component.target == "class" else rows
+    rows, backend = target_rows(loss, target, net, batch.out), batch.backend
+    if loss.component.target == "class":
+        return _one_hot(rows, net.outputs or net.features, dtype, backend)
+    return rows if backend is None else backend.xp.asarray(rows, dtype)  # compiled there, in one precision
 
 
 def task_of(net, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing, given):
@@ -233,16 +241,16 @@ def loss_grads_and_state(
     checkpoint=None, **given,
 ):  # fmt: skip
     """Value and gradient (see `Network.loss_and_grad`), and the final state."""
-    from .execute import backward_rows, forward_rows
+    from .execute import backward_rows, for_caller, forward_rows
 
     bound, batch, rows = task_of(net, params, x, target, loss, lengths, state, reduction, seed, teacher_forcing, given)
     batch.checkpoint = as_checkpoint(checkpoint)
     o, final, tape = forward_rows(net, params, batch, seed)
     try:
-        each, gradient = value_and_gradient(bound, o, rows, True)
-        do = empty(gradient.shape, params.dtype)
+        each, gradient = value_and_gradient(bound, o, rows, True, batch.backend)
+        do = backend_of(params.device).empty(gradient.shape, params.dtype)
         np.divide(gradient, max(len(o), 1) if reduction == "mean" else 1, out=do, casting="same_kind")
         grads = backward_rows(net, params, tape, do)
     finally:
         tape.release()
-    return reduced(each, reduction), grads, final
+    return reduced(each, reduction), grads, for_caller(batch, final)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .backends import backend_of, device_of
 from .cpu.memory import zeros
 from .errors import InputError
 
@@ -23,7 +24,7 @@ class Params(Mapping):
     ----------
     shapes : mapping of str to tuple of int
         Paths and shapes, in the order in which they lie in ``flat``.
-    flat : ndarray, (n,), float32 or float64
+    flat : ndarray or device array, (n,), float32 or float64
         The numbers; kept, not copied, when it is contiguous.
 
     Attributes
@@ -31,6 +32,9 @@ class Params(Mapping):
     flat : ndarray, (n,), C-contiguous
         What an optimiser, ``scipy.optimize`` or a checkpoint uses. Writing to it writes to the arrays.
     dtype : numpy.dtype
+    device : str
+        ``"cpu"``, where `flat` is a NumPy array, or ``"cuda"``, where it is a CuPy array. It decides where calls with
+        these parameters run (see `to`).
 
     Raises
     ------
@@ -47,11 +51,16 @@ class Params(Mapping):
     array([1., 1.], dtype=float32)
     """
 
-    __slots__ = ("_shapes", "_views", "flat")
+    __slots__ = ("_shapes", "_views", "device", "flat")
     __array_ufunc__ = None
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], flat: np.ndarray):
-        flat = np.ascontiguousarray(flat)
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], flat: Any):
+        self.device: str = "cpu" if type(flat) is np.ndarray else device_of(flat) or "cpu"
+        if self.device == "cpu":
+            flat = np.ascontiguousarray(flat)
+        else:
+            backend = backend_of(self.device)
+            flat = backend.xp.ascontiguousarray(backend.taken(flat, "flat"))
         size = sum(prod(s) for s in shapes.values())
         if flat.dtype.name not in _DTYPES:
             raise InputError(f"parameters are float32 or float64, got {flat.dtype}")
@@ -67,24 +76,21 @@ class Params(Mapping):
             at += n
 
     @classmethod
-    def zeros(cls, shapes: Mapping[str, tuple[int, ...]], dtype: Any = "float32") -> Params:
+    def zeros(cls, shapes: Mapping[str, tuple[int, ...]], dtype: Any = "float32", device: str = "cpu") -> Params:
         """Zeros of a layout."""
-        return cls(shapes, zeros((sum(prod(s) for s in shapes.values()),), dtype))
+        make = zeros if device == "cpu" else backend_of(device).zeros
+        return cls(shapes, make((sum(prod(s) for s in shapes.values()),), dtype))
 
     @property
     def dtype(self) -> np.dtype:
         return self.flat.dtype
 
     @property
-    def device(self) -> str:
-        return "cpu"
-
-    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Paths and shapes in the order of ``flat``."""
         return dict(self._shapes)
 
-    def __getitem__(self, path: str) -> np.ndarray:
+    def __getitem__(self, path: str) -> Any:
         try:
             return self._views[path]
         except KeyError:
@@ -92,7 +98,7 @@ class Params(Mapping):
 
     def __setitem__(self, path: str, value: Any) -> None:
         """Write numbers into a view (shape kept)."""
-        value = np.asarray(value)
+        value = self._here(value, f"the value of {path!r}")
         if value.shape != self[path].shape:
             raise InputError(f"parameter {path!r} has shape {self[path].shape}, got an array of shape {value.shape}")
         self._views[path][...] = value
@@ -104,7 +110,9 @@ class Params(Mapping):
         return len(self._views)
 
     def __eq__(self, other) -> bool:
-        return isinstance(other, Params) and self._shapes == other._shapes and np.array_equal(self.flat, other.flat)
+        if not isinstance(other, Params) or self._shapes != other._shapes:
+            return False
+        return np.array_equal(self.to("cpu").flat, other.to("cpu").flat)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -112,29 +120,47 @@ class Params(Mapping):
         """The same numbers in memory of their own."""
         return Params(self._shapes, self.flat.copy())
 
-    def with_flat(self, flat: np.ndarray) -> Params:
-        """The same layout over another vector (kept, not copied, where it is contiguous)."""
-        return Params(self._shapes, np.asarray(flat))
+    def with_flat(self, flat: Any) -> Params:
+        """The same layout on the same device over another vector (kept, not copied, where it is there already)."""
+        return Params(self._shapes, self._here(flat, "flat"))
 
     def astype(self, dtype: Any) -> Params:
         """A copy in another precision."""
         return Params(self._shapes, self.flat.astype(dtype))
 
     def to(self, device: str) -> Params:
-        """The parameters on a device; ``"cpu"`` is the one there is.
+        """The parameters on a device, ``"cpu"`` or ``"cuda"``: a copy, or themselves where they are there already.
 
         Raises
         ------
         InputError
-            The device is unknown or absent.
+            The device is unknown or absent; the text says what is missing.
         """
-        if device != "cpu":
-            raise InputError(f"device {device!r} is not available: this build runs on 'cpu'")
-        return self
+        if device == self.device:
+            return self
+        backend = backend_of(device)
+        host = self.flat if self.device == "cpu" else backend_of(self.device).get(self.flat)
+        return Params(self._shapes, host if device == "cpu" else backend.put(host))
+
+    def _here(self, value: Any, what: str) -> Any:
+        """An array on the device of the parameters; what is on the host is copied there."""
+        if type(value) is np.ndarray and self.device == "cpu":
+            return value
+        found = device_of(value)
+        if found not in (None, self.device):
+            raise InputError(f"{what} is on {found!r}, the parameters are on {self.device!r}: move one of them")
+        if self.device == "cpu":
+            return np.asarray(value)
+        backend = backend_of(self.device)
+        return backend.put(np.asarray(value)) if found is None else backend.taken(value, what)
+
+    def __deepcopy__(self, memo) -> Params:
+        return self.copy()
 
     def __reduce__(self):
-        return Params, (self._shapes, self.flat)
+        return Params, (self._shapes, self.to("cpu").flat)  # a pickle holds the host's numbers
 
     def __repr__(self) -> str:
         rows = [f"  {path:<24} {'x'.join(map(str, a.shape)) or 'scalar'}" for path, a in self._views.items()]
-        return "\n".join([f"Params({self.flat.size} numbers, {self.dtype})", *rows])
+        where = "" if self.device == "cpu" else f", on {self.device}"
+        return "\n".join([f"Params({self.flat.size} numbers, {self.dtype}{where})", *rows])

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
+from .backends import backend_of
 from .between import Between, generator_of
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .combine.translate import Translate
-from .cpu import memory
-from .cpu.checkpoint import checkpointed_forward
-from .cpu.run import loop_backward, loop_forward, prepare
 from .inputs import Batch
 from .kept import Kept, loops_of
 from .lang.trace import Step
 from .layout import Layout, Rows, Sources, layout_of, ragged
 from .params import Params
-from .rows import add, beside, last_rows, put
+from .rows import add, beside, ends, last_rows, put
 from .translation import translate, translate_back
 from .zero_length import nought_of
 
@@ -33,7 +31,8 @@ class Pass(Between):
 
     def __init__(self, net, params: Arrays, batch: Batch, training: bool, seed, packed=None):
         self.net, self.params, self.training = net, params, training
-        self.dtype = params.dtype if isinstance(params, Params) else packed.dtype
+        numbers = params if isinstance(params, Params) else packed
+        self.dtype, self.backend = numbers.dtype, backend_of(numbers.device)
         self.rng = generator_of(seed)
         self.packed = packed
         self.sources: Sources | None = None  # what the steps of a decoder see whole
@@ -59,6 +58,10 @@ class Pass(Between):
         """Sequences one after another, without padding."""
         return ragged(self.lengths)
 
+    def at(self, rows: Rows) -> Any:
+        """What indexes the rows of all steps, sequence by sequence, in an array."""
+        return self.backend.index(rows.index(self.lengths))
+
     def start(self, prefix: str, states) -> dict[str, np.ndarray]:
         given = self.batch.state or {}
         found = {}
@@ -67,7 +70,8 @@ class Pass(Between):
             if path in given:
                 found[s] = given[path]
             elif path + "0" in self.params:
-                found[s] = np.broadcast_to(self.params[path + "0"], (len(self.lengths), len(self.params[path + "0"])))
+                learned = self.params[path + "0"]
+                found[s] = self.backend.xp.broadcast_to(learned, (len(self.lengths), len(learned)))
         return found
 
     # forward: returns (last output or None, tape part)
@@ -94,22 +98,23 @@ class Pass(Between):
         tokens = any(xs.get("x") is known for known in self.tokens)
         if step.separate_output and last and out is None:
             width = size * (1 + len(step.seeded))
-            out = (memory.empty((self.total, width), self.dtype), 0, self.ragged())
+            out = (self.backend.empty((self.total, width), self.dtype), 0, self.ragged())
         packed = self.packed is not None and not taught
         view = {p.name: self.params[prefix + p.name] for p in step.params}
         if packed:
             prepared = self.packed.loops[prefix]
         else:
-            prepared = prepare(layer, "forward" if self.training else "infer", view, numbers, str(self.dtype))
+            which = "forward" if self.training else "infer"
+            prepared = self.backend.prepare(layer, which, view, numbers, str(self.dtype))
         state = self.start(prefix, step.states)
         given = (layer, numbers, prepared, self.layout, self.inputs(layer, xs), rows, state, out)
         extras = self.extras if out is None else self.extras | {n: a[:, at:] for n, (a, at) in beside(step, size, out)}
         seen = (tokens, self.sources if step.sources else None, extras)
         every = self.batch.checkpoint if self.training else None
         if every is None:
-            final, tape = loop_forward(*given, self.training, *seen)
+            final, tape = self.backend.loop_forward(*given, self.training, *seen)
         else:
-            final, tape = checkpointed_forward(every, *given, *seen)
+            final, tape = self.backend.checkpointed_forward(every, *given, *seen)
         if not packed:
             prepared.weights.release()
         self.final |= {prefix + s: v for s, v in final.items()}
@@ -129,19 +134,19 @@ class Pass(Between):
         return end, nought
 
     def _join(self, block: Join, prefix, xs, rows, sizes, out, last):
-        kept, ends, column = Kept(block), [], 0
+        kept, lasts, column = Kept(block), [], 0
         merged = block.merge != "concat" and out is not None
-        total = memory.zeros((self.total, block.features(sizes)), self.dtype) if merged else None
+        total = self.backend.zeros((self.total, block.features(sizes)), self.dtype) if merged else None
         for name, inner in zip(block.names, block.blocks):
             to = None if out is None else (out[0], out[1] + column, out[2])
             if total is not None:
-                to = (memory.empty(total.shape, self.dtype), 0, self.ragged())
+                to = (self.backend.empty(total.shape, self.dtype), 0, self.ragged())
             end, part = self.run(inner, f"{prefix}{name}.", xs, rows, sizes, to, last)
             if total is not None and to is not None:
                 total += to[0]
             if block.merge == "concat":
                 column += inner.features(sizes)
-            ends.append(end)
+            lasts.append(end)
             kept.inner.append(part)
         scale = 1 / len(block.blocks) if block.merge == "mean" else 1
         if total is not None:
@@ -149,8 +154,9 @@ class Pass(Between):
         kept.extra = {"prefix": prefix, "sizes": sizes, "scale": scale, "out": None if out is None else out[2]}
         if not last:
             return None, kept
-        end = np.concatenate(ends, 1) if block.merge == "concat" else sum(ends) * self.dtype.type(scale)
-        return end, kept
+        if block.merge == "concat":
+            return self.backend.xp.concatenate(lasts, 1), kept
+        return sum(lasts) * self.dtype.type(scale), kept
 
     def _chain(self, block: Chain, prefix, xs, rows, sizes, out, last):
         kept = Kept(block, [], {"prefix": prefix, "stages": [], "rows": rows, "out": None if out is None else out[2]})
@@ -165,11 +171,11 @@ class Pass(Between):
             if final:
                 to = out
             else:
-                to = (memory.empty((self.total, features), self.dtype), 0, self.ragged())
+                to = (self.backend.empty((self.total, features), self.dtype), 0, self.ragged())
             end, part = self.run(inner, f"{prefix}{k}.", xs, rows, read, to, last and final)
             kept.inner.append(part)
             if residual and to is not None:
-                before = xs["x"][rows.index(self.lengths)]
+                before = xs["x"][self.at(rows)]
                 add(to, before, self.lengths)
             if residual and end is not None:
                 end = end + last_rows((xs["x"], 0, rows), self.lengths, features)
@@ -184,8 +190,8 @@ class Pass(Between):
         raise AssertionError("a chain has a last block")
 
     def _compact(self, xs: Arrays, rows: Rows) -> dict[str, np.ndarray]:
-        index = rows.index(self.lengths)
-        made = {name: np.ascontiguousarray(x[index]) for name, x in xs.items()}
+        index = self.at(rows)
+        made = {name: self.backend.xp.ascontiguousarray(x[index]) for name, x in xs.items()}
         if any(xs.get("x") is known for known in self.tokens):
             self.tokens.append(made["x"])
         return made
@@ -219,8 +225,8 @@ class Pass(Between):
                 final[s] = final[s] + d if s in final else d
         names = self.wanted(tape.layer, [n for n in want if n in step.inputs])
         dextras = None if dy is None else dict(beside(step, size, dy))
-        ends = None if dy is None else dy[:2]
-        dxs, dstate = loop_backward(tape, view, ends, final, names, mine, self.dsources, dextras)
+        seeds = None if dy is None else dy[:2]
+        dxs, dstate = self.backend.loop_backward(tape, view, seeds, final, names, mine, self.dsources, dextras)
         self.dstate |= {prefix + s: v for s, v in dstate.items()}
         return self.sequences(tape.layer, dxs)
 
@@ -229,11 +235,10 @@ class Pass(Between):
         if dy is None:
             rows = tape.y_rows
             size = int((rows.base + np.maximum(rows.step, 0) * np.maximum(self.lengths - 1, 0)).max(initial=-1)) + 1
-            dy = (memory.zeros((max(size, 1), dlast.shape[1]), self.dtype), 0)
+            dy = (self.backend.zeros((max(size, 1), dlast.shape[1]), self.dtype), 0)
         else:
             dy = (dy[0].copy(), dy[1])
-        has = self.lengths > 0
-        at = (tape.y_rows.base + tape.y_rows.step * (self.lengths - 1))[has]
+        has, at = ends(dlast, tape.y_rows, self.lengths)
         dy[0][at, dy[1] : dy[1] + dlast.shape[1]] += dlast[has]
         return dy
 
@@ -244,7 +249,8 @@ class Pass(Between):
             width = inner.features(kept.extra["sizes"])
             end, d = dlast, dy
             if block.merge == "concat":
-                end = None if dlast is None else np.ascontiguousarray(dlast[:, column : column + width])
+                if dlast is not None:
+                    end = self.backend.xp.ascontiguousarray(dlast[:, column : column + width])
                 d = None if dy is None else (dy[0], dy[1] + column, dy[2])
                 column += width
             elif dy is not None:
@@ -256,8 +262,8 @@ class Pass(Between):
         return total
 
     def _ragged_dy(self, dy, width, scale):
-        index = dy[2].index(self.lengths)
-        return np.ascontiguousarray(dy[0][index, dy[1] : dy[1] + width]) * scale, 0, self.ragged()
+        taken = dy[0][self.at(dy[2]), dy[1] : dy[1] + width]
+        return self.backend.xp.ascontiguousarray(taken) * scale, 0, self.ragged()
 
     def _chain_back(self, kept, dy, dlast, want, grads, dfinal):
         block, stages, total = kept.block, kept.extra["stages"], {}
@@ -274,22 +280,20 @@ class Pass(Between):
             if k:
                 d = dxs.get("x")
                 if d is None:
-                    d = memory.zeros((self.total, stage["read"]["x"]), self.dtype)
+                    d = self.backend.zeros((self.total, stage["read"]["x"]), self.dtype)
                 mask = stages[k - 1]["mask"]
                 dy, dlast = (d if mask is None else d * mask, 0, self.ragged()), None
         if kept.extra["compact"]:
-            index, back = kept.extra["rows"].index(self.lengths), {}
+            index, back = self.at(kept.extra["rows"]), {}
             for name, dx in total.items():
-                back[name] = memory.zeros((len(self.batch.arrays[name]), dx.shape[1]), self.dtype)
+                back[name] = self.backend.zeros((len(self.batch.arrays[name]), dx.shape[1]), self.dtype)
                 back[name][index] = dx
             return back
         return total
 
     def _residual_back(self, dx, dy, dlast, stage):
-        index = stage["x_rows"].index(self.lengths)
         if dy is not None:
-            dx[index] += dy[0][dy[2].index(self.lengths), dy[1] : dy[1] + dx.shape[1]]
+            dx[self.at(stage["x_rows"])] += dy[0][self.at(dy[2]), dy[1] : dy[1] + dx.shape[1]]
         if dlast is not None:
-            has = self.lengths > 0
-            rows = stage["x_rows"]
-            dx[(rows.base + rows.step * (self.lengths - 1))[has]] += dlast[has]
+            has, last = ends(dx, stage["x_rows"], self.lengths)
+            dx[last] += dlast[has]

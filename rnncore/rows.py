@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from .backends import indexed, zeros_beside
 from .lang.trace import Step
+from .layout import Rows
 
-__all__ = ["add", "beside", "last_rows", "put"]
+__all__ = ["add", "beside", "ends", "last_rows", "put"]
 
 
 def put(out, rows: np.ndarray, lengths) -> None:
     """Write rows, sequence by sequence, to where an output goes."""
-    out[0][out[2].index(lengths), out[1] : out[1] + rows.shape[1]] = rows
+    out[0][indexed(out[0], out[2].index(lengths)), out[1] : out[1] + rows.shape[1]] = rows
 
 
 def add(out, rows: np.ndarray, lengths) -> None:
     """Add rows, sequence by sequence, to what an output is."""
-    out[0][out[2].index(lengths), out[1] : out[1] + rows.shape[1]] += rows
+    out[0][indexed(out[0], out[2].index(lengths)), out[1] : out[1] + rows.shape[1]] += rows
 
 
 def last_rows(out, lengths, width) -> np.ndarray:
     """Rows of the last steps, (batch, width); zero of what has no step."""
     array, column, rows = out
-    end = np.zeros((len(lengths), width), array.dtype)
-    has = lengths > 0
-    end[has] = array[(rows.base + rows.step * (lengths - 1))[has], column : column + width]
+    end = zeros_beside(array, (len(lengths), width))
+    has, last = ends(array, rows, lengths)
+    end[has] = array[last, column : column + width]
     return end
+
+
+def ends(array, rows: Rows, lengths) -> tuple[Any, Any]:
+    """What indexes the sequences that have a step, in a device's arrays of one row each, and their last steps' rows."""
+    has = np.flatnonzero(lengths)
+    last = (rows.base + rows.step * (lengths - 1))[has]
+    return indexed(array, has), indexed(array, last)
 
 
 def beside(step: Step, size: int, out) -> Iterator[tuple[str, tuple[np.ndarray, int]]]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .backends import indexed, zeros_beside
 from .errors import InputError
-from .inputs import Batch, as_array
+from .inputs import Batch, as_host
 
 __all__ = ["Segments", "segments_of"]
 
@@ -60,39 +61,42 @@ class Segments:
             inner.lesson = replace(whole.lesson, arrays=self._taken(whole.lesson.arrays))
         if whole.state is not None:
             inner.state = {
-                path: v[self.owner] if path in whole.steady else self._started(v, initial.get(path + "0"))
+                path: v[indexed(v, self.owner)] if path in whole.steady else self._started(v, initial.get(path + "0"))
                 for path, v in whole.state.items()
             }
         return inner
 
     def _taken(self, arrays: Arrays) -> dict[str, np.ndarray]:
-        return {name: np.ascontiguousarray(a[self.rows]) for name, a in arrays.items()}
+        return {name: a[indexed(a, self.rows)] for name, a in arrays.items()}
 
     def _started(self, given: np.ndarray, learned: np.ndarray | None) -> np.ndarray:
-        start = np.where(self.first[:, None], given[self.owner], 0 if learned is None else learned)
-        return start.astype(given.dtype if learned is None else learned.dtype)
+        start = zeros_beside(given if learned is None else learned, (len(self.owner), given.shape[1]))
+        if learned is not None:
+            start[...] = learned
+        start[indexed(start, np.flatnonzero(self.first))] = given[indexed(given, self.owner[self.first])]
+        return start
 
     def ends(self, values: np.ndarray) -> np.ndarray:
         """What each sequence's last episode gave."""
-        return values[self.last]
+        return values[indexed(values, self.last)]
 
     def spread(self, rows: np.ndarray) -> np.ndarray:
         """Rows of the steps that count as (batch, time, features), zero elsewhere."""
-        y = np.zeros((len(self.whole), self.time, rows.shape[1]), rows.dtype)
-        y.reshape(-1, rows.shape[1])[self.steps] = rows
+        y = zeros_beside(rows, (len(self.whole), self.time, rows.shape[1]))
+        y.reshape(-1, rows.shape[1])[indexed(rows, self.steps)] = rows
         return y
 
     # backward
     def ends_back(self, d: np.ndarray) -> np.ndarray:
         """Adjoint of what every episode gave, from that of `ends`."""
-        full = np.zeros((len(self.lengths), d.shape[1]), d.dtype)
-        full[self.last] = d
+        full = zeros_beside(d, (len(self.lengths), d.shape[1]))
+        full[indexed(d, self.last)] = d
         return full
 
     def inputs_back(self, d: np.ndarray, count: int) -> np.ndarray:
         """Adjoint of the `count` rows of an input."""
-        full = np.zeros((count, d.shape[1]), d.dtype)
-        full[self.rows] = d
+        full = zeros_beside(d, (count, d.shape[1]))
+        full[indexed(d, self.rows)] = d
         return full
 
     def states_back(self, d: Arrays, steady: tuple[str, ...], grads: Arrays) -> dict[str, np.ndarray]:
@@ -103,13 +107,19 @@ class Segments:
         """
         for path, rows in d.items():
             if path + "0" in grads:
-                grads[path + "0"][...] += rows[~self.first].sum(0)
+                grads[path + "0"][...] += rows[indexed(rows, np.flatnonzero(~self.first))].sum(0)
         return {path: self._starts_back(rows, path in steady) for path, rows in d.items()}
 
     def _starts_back(self, d: np.ndarray, every: bool) -> np.ndarray:
-        full = np.zeros((len(self.last), d.shape[1]), d.dtype)
-        chosen = np.full(len(d), True) if every else self.first
-        np.add.at(full, self.owner[chosen], d[chosen])
+        full = zeros_beside(d, (len(self.last), d.shape[1]))
+        if not every:
+            full[indexed(d, self.owner[self.first])] = d[indexed(d, np.flatnonzero(self.first))]
+            return full
+        counts = np.bincount(self.owner, minlength=len(full))
+        begins = np.cumsum(counts) - counts
+        for k in range(int(counts.max(initial=0))):  # the k-th episodes of all sequences: one order of summing
+            has = np.flatnonzero(counts > k)
+            full[indexed(d, has)] += d[indexed(d, begins[has] + k)]
         return full
 
 
@@ -155,13 +165,13 @@ def _flags(value, batch: Batch, what: str) -> np.ndarray:
     shape = (batch.size, batch.time)
     rows = isinstance(value, (list, tuple)) and len(value) == batch.size and batch.form == "list"
     if rows and all(np.shape(v) == (n,) for v, n in zip(value, batch.counts)):
-        parts = [np.asarray(v) for v in value]
+        parts = [as_host(v, what) for v in value]
         kind = np.result_type(*parts) if parts else np.dtype(bool)
         array = np.zeros(shape, kind)
         for k, part in enumerate(parts):
             array[k, : len(part)] = part
     else:
-        array = as_array(value, what)
+        array = as_host(value, what)
     if array.shape != shape:
         raise InputError(f"{what} must have shape (batch, time) = {shape}, got {array.shape}")
     if array.size and array.dtype.kind not in "biu":

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from .backends import backend_of
 from .combine.blocks import Loop
 from .combine.speaking import FORCED, GIVEN, HOW, LOG, STATE, TOKEN, Speaking, speaks
 from .combine.wired import Wired
-from .cpu.run import loop_forward, prepare
 from .errors import InputError
+from .execute import for_caller
 from .inputs import Batch, Tokens
 from .lang.cell import sizes_of
 from .lang.drawing import DRAW
@@ -39,7 +40,7 @@ class Speaker:
     """
 
     def __init__(self, net, params, x, lengths, state, steps: int, mask=None, reset=None):
-        self.net, self.params = net, params
+        self.net, self.params, self.backend = net, params, backend_of(params.device)
         self.sources: Sources | None = None
         self.xs: dict[str, np.ndarray] = {}
         self.layer = _rewired(net)
@@ -62,10 +63,10 @@ class Speaker:
         features = {} if chained else features_at(net, "")
         self.classes = self.layer.outputs
         self.sizes = sizes_of(self.layer, {**features, GIVEN: 1, FORCED: 1, HOW: DRAW})
-        self.prepared = prepare(self.layer, "infer", self._weights(), self.sizes, str(params.dtype))
-        self.start = {name: np.asarray(v) for name, v in pass_.start("", self.layer.step.states).items()}
+        self.prepared = self.backend.prepare(self.layer, "infer", self._weights(), self.sizes, str(params.dtype))
+        self.start = pass_.start("", self.layer.step.states)
         if chained:
-            self.start[STATE] = self.one_hot(self.batch.arrays["x"][self.batch.base, 0])
+            self.start[STATE] = self.one_hot(self.batch.arrays["x"][self.backend.index(self.batch.base), 0])
 
     def _prompt(self) -> None:
         short = np.flatnonzero(self.batch.lengths < 1)
@@ -83,14 +84,15 @@ class Speaker:
     def _weights(self) -> dict[str, np.ndarray]:
         """The parameters of the loop, side by side in its own order."""
         named = [p.name for p in self.layer.step.params]
-        flat = np.concatenate([np.zeros(0, self.params.dtype), *(self.params[n].reshape(-1) for n in named)])
+        xp = self.backend.xp
+        flat = xp.concatenate([xp.zeros(0, self.params.dtype), *(self.params[n].reshape(-1) for n in named)])
         ends = np.cumsum([self.params[n].size for n in named])
         return {n: flat[e - self.params[n].size : e].reshape(self.params[n].shape) for n, e in zip(named, ends)}
 
     def one_hot(self, tokens: np.ndarray) -> np.ndarray:
         """(n, classes) of (n,) integers."""
-        made = np.zeros((len(tokens), self.classes), self.params.dtype)
-        made[np.arange(len(tokens)), tokens] = 1
+        made = self.backend.zeros((len(tokens), self.classes), self.params.dtype)
+        made[self.backend.xp.arange(len(tokens)), tokens] = 1
         return made
 
     def run(self, how: np.ndarray):
@@ -105,49 +107,51 @@ class Speaker:
         """
         lengths, rows, inputs = self._prompted(self.limit)
         first = rows.base + self.lead
-        for b, n in enumerate(self.limit):
-            inputs[HOW][first[b] : first[b] + n] = how[b, :n]
-        shown = {name: np.zeros((len(inputs[HOW]), 1), self.params.dtype) for name in (TOKEN, LOG)}
+        drawn = np.arange(how.shape[1]) < self.limit[:, None]
+        at = (first[:, None] + np.arange(how.shape[1]))[drawn]
+        inputs[HOW][self.backend.index(at)] = self.backend.put(how[drawn])
+        shown = {name: self.backend.zeros((len(inputs[HOW]), 1), self.params.dtype) for name in (TOKEN, LOG)}
         state = self._loop(self.start, lengths, inputs, rows, None, shown=shown)
         index = np.minimum(first[:, None] + np.arange(how.shape[1]), len(inputs[HOW]) - 1)
-        return shown[TOKEN][index, 0].astype(np.int64), shown[LOG][index, 0], state
+        tokens, logs = (self.backend.get(shown[name])[index, 0] for name in (TOKEN, LOG))
+        return tokens.astype(np.int64), logs, state
 
     def first(self):
         """Read the prompt, and what follows it: (outputs, state) of the step whose class is drawn first."""
         lengths, rows, inputs = self._prompted(np.minimum(self.limit, 1))
-        o = np.zeros((len(inputs[HOW]), self.classes), self.params.dtype)
+        o = self.backend.zeros((len(inputs[HOW]), self.classes), self.params.dtype)
         state = self._loop(self.start, lengths, inputs, rows, (o, 0, rows))
-        return o[np.minimum(rows.base + self.lead, len(o) - 1)], state
+        return o[self.backend.index(np.minimum(rows.base + self.lead, len(o) - 1))], state
 
     def step(self, state: Mapping[str, np.ndarray], several: int, t: int):
         """One step of `several` hypotheses a sequence: (outputs, new state)."""
         size = self.batch.size * several
         own = Rows(np.arange(size), 1)
         read = Rows(np.repeat(self.batch.base + t, several), 1) if self.xs else own
-        o = np.empty((size, self.classes), self.params.dtype)
+        o = self.backend.empty((size, self.classes), self.params.dtype)
         inputs = self._inputs(len(next(iter(self.xs.values()))) if self.xs else size)
         state = self._loop(state, np.ones(size, np.int64), inputs, read, (o, 0, own), several)
         return o, state
 
     def shown(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The states that the network itself has."""
-        return {name: v for name, v in state.items() if name in self.net.state_shapes}
+        """The states that the network itself has, as the caller's kind of array."""
+        return for_caller(self.batch, {name: v for name, v in state.items() if name in self.net.state_shapes})
 
     def _prompted(self, steps: np.ndarray):
         """Steps of each sequence, the prompt's first; the rows that they read; what these hold: the prompt, forced."""
         lengths = np.where(steps > 0, self.lead + steps, 0)
         base = self.batch.base if self.xs else np.cumsum(lengths) - lengths
         inputs = self._inputs(len(next(iter(self.xs.values()))) if self.xs else int(lengths.sum()))
-        for b, n in enumerate(self.lead):
-            if n:
-                prompt = self.batch.base[b] + 1
-                inputs[GIVEN][base[b] : base[b] + n] = self.batch.arrays["x"][prompt : prompt + n]
-                inputs[FORCED][base[b] : base[b] + n] = 1
+        if self.lead.any():
+            to, prompt = (self.backend.index(Rows(b, 1).index(self.lead)) for b in (base, self.batch.base + 1))
+            inputs[GIVEN][to] = self.batch.arrays["x"][prompt]
+            inputs[FORCED][to] = 1
         return lengths, Rows(base, 1), inputs
 
     def _inputs(self, rows: int) -> dict[str, np.ndarray]:
         """Nothing forced, the likeliest class drawn."""
-        return {name: np.zeros((rows, n), self.params.dtype) for name, n in ((GIVEN, 1), (FORCED, 1), (HOW, DRAW))}
+        make, dtype = self.backend.zeros, self.params.dtype
+        return {name: make((rows, n), dtype) for name, n in ((GIVEN, 1), (FORCED, 1), (HOW, DRAW))}
 
     def _loop(self, state, lengths: np.ndarray, inputs, rows: Rows, out, several: int = 1, shown=None):
         """Run; the final state. `out` is where outputs go, (array, 0, rows), or None."""
@@ -155,7 +159,7 @@ class Speaker:
         if sources is not None:
             repeated = (np.repeat(part, several) for part in (sources.base, sources.counts))
             sources = Sources(sources.arrays, *repeated)
-        return loop_forward(
+        return self.backend.loop_forward(
             self.layer, self.sizes, self.prepared, layout_of(lengths, False), {**self.xs, **inputs}, rows, state,
             out, False, self.tokens, sources, shown,
         )[0]  # fmt: skip

@@ -72,6 +72,8 @@ class Stepper:
     def __init__(self, net, params, batch: int = 1, weights: str | None = None):
         check_steps(net, "be stepped through")
         refuse_decoder(net, "a stepper is of")
+        if params.device != "cpu":
+            raise InputError(f"a stepper's parameters are on the CPU, these are on {params.device!r}: params.to('cpu')")
         number = whole(batch, 1)
         if number is None:
             raise InputError(f"batch must be a positive integer, got {batch!r}")

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from .arguments import whole
+from .backends import Backend, backend_of, chosen, indexed, namespace
 from .combine.blocks import last_loop
 from .combine.wired import Wired
-from .cpu.memory import zeros
 from .errors import InputError
 from .inputs import Batch, Writing, as_array
 from .lang.cell import Stepped, sizes_of
@@ -93,7 +93,8 @@ def lesson(net, batch: Batch, true: np.ndarray, ratio: float, seed, dtype) -> Le
     if true.shape[1] != size:
         raise InputError(f"teacher forcing hands on targets of size {size}, as is fed back, got {true.shape[1]}")
     coins = np.ones(len(true)) if ratio == 1 else _generator(seed).random(len(true)) < ratio
-    values = (np.ascontiguousarray(rows, dtype) for rows in (true, coins[:, None]))
+    xp = namespace(batch.backend)
+    values = (xp.ascontiguousarray(rows, dtype) for rows in (true, xp.asarray(coins[:, None])))
     arrays = {name: _laid_out(rows, batch.out) for name, rows in zip(layer.true_inputs, values, strict=True)}
     taught, widths = layer.teaching, {name: a.shape[1] for name, a in arrays.items()}
     given = {**features_at(net, prefix), **widths}
@@ -104,8 +105,9 @@ def _laid_out(rows: np.ndarray, out: Batch | Writing) -> np.ndarray:
     """Rows of the steps that count as those of all steps, zero where none counts."""
     if out.segments is None and out.form == "padded" and out.full:
         return rows
-    made = zeros((int(out.counts.sum()) if out.form == "list" else out.size * out.time, rows.shape[1]), rows.dtype)
-    made[out.index] = rows
+    count = int(out.counts.sum()) if out.form == "list" else out.size * out.time
+    made = backend_of("cpu" if out.backend is None else out.backend.device).zeros((count, rows.shape[1]), rows.dtype)
+    made[indexed(made, out.index)] = rows
     return made
 
 
@@ -126,25 +128,26 @@ def _generator(seed) -> np.random.Generator:
 
 def _true_rows(target, batch: Batch | Writing, size: int) -> np.ndarray:
     """Targets of all steps within the lengths as (rows, size): numbers as they are, integer classes one-hot."""
+    xp = namespace(batch.backend)
     if isinstance(target, (list, tuple)) and len(target) and hasattr(target[0], "__array__"):
         if len(target) != batch.size:
             raise InputError(f"{len(target)} target sequences are given for {batch.size} input sequences")
-        parts = [_checked(part, (), n, size, f"target {k}") for k, (part, n) in enumerate(zip(target, batch.lengths))]
-        inside = batch.inside
-        rows = np.concatenate([part[:n][inside[k, :n]] for k, (part, n) in enumerate(zip(parts, batch.lengths))])
+        of = [(k, n, inside[:n]) for k, (n, inside) in enumerate(zip(batch.lengths, batch.inside))]
+        parts = [_checked(target[k], (), n, size, f"target {k}", batch.backend) for k, n, _ in of]
+        rows = xp.concatenate([chosen(part[:n], inside) for part, (_, n, inside) in zip(parts, of)])
     else:
-        array = _checked(target, (batch.size,), batch.time, size, "target")
-        rows = array[batch.inside]
+        array = _checked(target, (batch.size,), batch.time, size, "target", batch.backend)
+        rows = chosen(array, batch.inside)
     if rows.ndim == 2:
         return rows
     if rows.size and (rows.min() < 0 or rows.max() >= size):
         bad = rows[(rows < 0) | (rows >= size)][0]
         raise InputError(f"class targets must lie in 0..{size - 1}, got {bad}")
-    return np.eye(size)[rows.astype(np.int64)]
+    return xp.eye(size)[rows.astype(np.int64)]
 
 
-def _checked(target, lead: tuple[int, ...], time: int, size: int, what: str) -> np.ndarray:
-    array = as_array(target, what)
+def _checked(target, lead: tuple[int, ...], time: int, size: int, what: str, backend: Backend | None) -> np.ndarray:
+    array = as_array(target, what, backend=backend)
     classes = array.ndim == len(lead) + 1
     steps = array.shape[len(lead)] if array.ndim > len(lead) else -1
     fits = array.shape[: len(lead)] == lead and (steps == time if lead else steps >= time)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from .combine.translate import KEYS, VALUES, Translate
-from .cpu import memory
 from .kept import Kept
 from .layout import Rows, Sources, layout_of, ragged
 
@@ -38,11 +37,11 @@ def encode(pass_, block: Translate, prefix: str, xs, rows: Rows, sizes):
         xs, rows = reader.batch.arrays, Rows(reader.batch.base, 1)
     xs = {name: xs[name] for name in pass_.batch.arrays}  # what teaches the decoder is not the encoder's
     width, own = block.encoder.features(sizes), reader.ragged()
-    values = memory.empty((reader.total, width), pass_.dtype)
+    values = pass_.backend.empty((reader.total, width), pass_.dtype)
     _, encoder = reader.run(block.encoder, f"{prefix}encoder.", xs, rows, sizes, (values, 0, own), False)
     read, keys = {VALUES: values}, None
     if block.keys is not None:
-        scored = memory.empty((reader.total, block.keys.features({"x": width})), pass_.dtype)
+        scored = pass_.backend.empty((reader.total, block.keys.features({"x": width})), pass_.dtype)
         to = (scored, 0, own)
         _, keys = reader.run(block.keys, prefix + KEYS, {"x": values}, own, {"x": width}, to, False)
         read[KEYS + "k0"] = scored
@@ -89,7 +88,7 @@ def translate_back(pass_, kept: Kept, dy, want, grads, dfinal) -> dict[str, np.n
     """Adjoints of the encoder's inputs."""
     writer = copy.copy(kept.extra["writer"])
     writer.params, writer.dstate = pass_.params, {}
-    dread = {name: memory.zeros(a.shape, a.dtype) for name, a in kept.extra["read"].items()}
+    dread = {name: pass_.backend.zeros(a.shape, a.dtype) for name, a in kept.extra["read"].items()}
     writer.dsources = {name: part for whole, a in dread.items() for name, part in pass_.source(whole, a).items()}
     writer.back(kept.inner[-1], dy, None, (), grads, dfinal)
     ends = dict(dfinal)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arguments import whole
+from .backends import Backend, backend_of, namespace, zeros_beside
 from .errors import InputError
 from .inputs import Batch, Tokens, as_array, as_batch, as_lengths, as_numbers, by_name
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["batch_of", "bridge", "bridge_back", "bridge_names", "bridge_parameters", "spread_back"]
 
 
-def batch_of(net: Network, dtype, x, lengths, steps=None, state=None) -> Batch:
-    """Check what is given for the inputs, of sequences or not, and lay it out.
+def batch_of(net: Network, dtype, x, lengths, steps=None, state=None, backend: Backend | None = None) -> Batch:
+    """Check what is given for the inputs, of sequences or not, and lay it out, where `backend` has its numbers.
 
     Raises
     ------
@@ -30,16 +31,16 @@ def batch_of(net: Network, dtype, x, lengths, steps=None, state=None) -> Batch:
     if net.inputs is None:
         if x is not None:
             raise InputError(f"this network has no inputs, so x must be None, got {type(x).__name__}")
-        return _without_inputs(_batch_size(state, lengths), count, lengths)
+        return _without_inputs(_batch_size(state, lengths), count, lengths, backend)
     if not net.reads_vectors:
-        return as_batch(net, dtype, x, lengths)
-    vectors = _vectors(net, by_name(net, x), complex_too=dtype is None)
+        return as_batch(net, dtype, x, lengths, backend)
+    vectors, xp = _vectors(net, by_name(net, x), dtype is None, backend), namespace(backend)
     if net.feed == "state":
-        batch = _without_inputs(len(vectors["x"]), count, lengths)
-        v = vectors["x"] if not isinstance(net.inputs, Tokens) else np.eye(net.inputs.size)[vectors["x"]]
-        batch.vector = np.ascontiguousarray(v, dtype)
+        batch = _without_inputs(len(vectors["x"]), count, lengths, backend)
+        v = vectors["x"] if not isinstance(net.inputs, Tokens) else xp.eye(net.inputs.size)[vectors["x"]]
+        batch.vector = xp.ascontiguousarray(v, dtype)
     else:
-        batch = as_batch(net, dtype, _spread(net, vectors, count), lengths)
+        batch = as_batch(net, dtype, _spread(net, vectors, count, xp), lengths, backend)
     batch.single = not isinstance(x, Mapping)
     return batch
 
@@ -49,15 +50,15 @@ def _batch_size(state, lengths) -> int:
     first = next(iter(state.values()), None) if isinstance(state, Mapping) else None
     for what, value in (("state", first), ("lengths", lengths)):
         if value is not None:
-            shape = as_array(value, what).shape
+            shape = value.shape if hasattr(value, "shape") else as_array(value, what).shape
             return shape[0] if shape else 1
     return 1
 
 
-def _without_inputs(size: int, time: int, lengths) -> Batch:
+def _without_inputs(size: int, time: int, lengths, backend: Backend | None) -> Batch:
     full = lengths is None
     counts = np.full(size, time, np.int64) if full else as_lengths(lengths, size, time, of="y")
-    return Batch({}, np.arange(size, dtype=np.int64) * time, counts, time, "padded", full)
+    return Batch({}, np.arange(size, dtype=np.int64) * time, counts, time, "padded", full, backend=backend)
 
 
 def _steps(net: Network, steps) -> int:
@@ -81,7 +82,7 @@ def _steps(net: Network, steps) -> int:
     return number
 
 
-def _vectors(net: Network, given: Mapping[str, Any], complex_too: bool) -> dict[str, np.ndarray]:
+def _vectors(net: Network, given: Mapping[str, Any], complex_too: bool, backend: Backend | None) -> dict[str, Any]:
     """Inputs of one vector (or token) a sequence, checked.
 
     Raises
@@ -92,7 +93,7 @@ def _vectors(net: Network, given: Mapping[str, Any], complex_too: bool) -> dict[
     checked: dict[str, np.ndarray] = {}
     for name, value in given.items():
         tokens = isinstance(net.inputs, Tokens) and name == "x"
-        array = as_numbers(value, f"input {name!r}", tokens, complex_too)
+        array = as_numbers(value, f"input {name!r}", tokens, complex_too, backend)
         features = net.sizes[name]
         want = "(batch,)" if tokens else f"(batch, {features})"
         if array.ndim != (1 if tokens else 2) or (not tokens and array.shape[1] != features):
@@ -107,15 +108,15 @@ def _vectors(net: Network, given: Mapping[str, Any], complex_too: bool) -> dict[
     return checked
 
 
-def _spread(net: Network, vectors: Mapping[str, np.ndarray], steps: int) -> dict[str, np.ndarray]:
+def _spread(net: Network, vectors: Mapping[str, Any], steps: int, xp) -> dict[str, Any]:
     """Vectors as sequences of `steps` steps, as the network's `feed` says."""
     if net.feed != "first":
-        return {name: np.repeat(v[:, None], steps, 1) for name, v in vectors.items()}
+        return {name: xp.repeat(v[:, None], steps, 1) for name, v in vectors.items()}
     spread = {}
     for name, v in vectors.items():
         if isinstance(net.inputs, Tokens):  # no token is zero
-            v = np.eye(net.inputs.size)[v]
-        spread[name] = np.zeros((len(v), steps, v.shape[1]), v.dtype)
+            v = xp.eye(net.inputs.size)[v]
+        spread[name] = xp.zeros((len(v), steps, v.shape[1]), v.dtype)
         spread[name][:, :1] = v[:, None]
     return spread
 
@@ -136,8 +137,7 @@ def bridge_parameters(net: Network):
 
 def bridge(net: Network, params: Params, batch: Batch) -> dict[str, np.ndarray]:
     """Initial states by name: s_0 = W x + b, and what the caller gives in place of it."""
-    from .cpu.dense import affine
-
+    affine = backend_of(params.device).affine
     assert batch.vector is not None
     given = batch.state or {}
     batch.bridged = batch.steady = tuple(path for path in net.state_shapes if path not in given)
@@ -152,8 +152,8 @@ def bridge_names(path: str) -> tuple[str, str]:
 def bridge_back(pass_: Any, batch: Batch, dstate: Mapping[str, np.ndarray], grads: Params) -> np.ndarray:
     """Adjoint of the vector, from those of the initial states; adds to the gradients of the maps."""
     assert batch.vector is not None
-    dx = np.zeros_like(batch.vector)
+    dx = zeros_beside(batch.vector, batch.vector.shape)
     for path in batch.bridged:
-        d = np.ascontiguousarray(pass_.rows_of(dstate, [path]), dx.dtype)
+        d = pass_.backend.xp.ascontiguousarray(pass_.rows_of(dstate, [path]), dx.dtype)
         dx += pass_.affine_back(d, batch.vector, *bridge_names(path), grads)
     return dx

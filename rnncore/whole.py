@@ -146,7 +146,7 @@ class Calls(Shapes):
 
     def __init__(self, run: Bound):
         super().__init__(run.net, run.dtype)
-        self._run = run
+        self._run, self.fit = run, self.fit and run.device == "cpu"
 
     def write(self, batch: int, time: int, which: bool) -> Whole:
         """Of sequences with lengths if `which`, else of full ones."""

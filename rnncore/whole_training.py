@@ -122,7 +122,7 @@ class Trainings(Shapes):
 
     def laid(self, params: Params, batch: Batch, want: bool):
         """As of `Training.forward`, of a batch; None: the long way."""
-        others = (batch.lesson, batch.checkpoint, batch.writing, batch.segments)
+        others = (batch.lesson, batch.checkpoint, batch.writing, batch.segments, batch.backend)
         if batch.form != "padded" or not batch.full or any(one is not None for one in others) or not self.fit:
             return None
         whole = self.of(batch.size, batch.time, want)

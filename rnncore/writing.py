@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .arguments import whole
+from .backends import backend_of
 from .combine.translate import Translate
 from .errors import InputError
-from .inputs import Batch, Writing, as_array, as_lengths
+from .inputs import Batch, Writing, as_array, as_host, as_lengths
 
 __all__ = ["attention", "refuse_decoder", "set_writing", "writes"]
 
@@ -51,6 +52,7 @@ def set_writing(net, batch: Batch, target, target_lengths, steps) -> None:
         k = int(np.flatnonzero(lengths > own)[0])
         raise InputError(f"target_lengths[{k}] is {lengths[k]}, the target of this sequence has {own[k]} steps")
     batch.writing = Writing(np.full(batch.size, time, np.int64) if lengths is None else lengths, time)
+    batch.writing.backend = batch.backend
 
 
 def _time(batch: Batch, target: Any, target_lengths, steps) -> tuple[int, np.ndarray | None]:
@@ -63,12 +65,12 @@ def _time(batch: Batch, target: Any, target_lengths, steps) -> tuple[int, np.nda
             raise InputError(f"{len(counts)} target sequences are given for {batch.size} input sequences")
         return int(counts.max(initial=0)), counts
     if target is not None:
-        array = as_array(target, "target")
+        array = target if hasattr(target, "shape") else as_array(target, "target")
         if array.ndim < 2 or len(array) != batch.size:
             raise InputError(f"target must have shape ({batch.size}, steps, ...), got {array.shape}")
         return array.shape[1], None
     if steps is None and target_lengths is not None:
-        return int(np.max(as_array(target_lengths, "target_lengths"), initial=0)), None
+        return int(np.max(as_host(target_lengths, "target_lengths"), initial=0)), None
     number = whole(steps, 0)
     if number is None:
         raise InputError(f"a decoder writes as many steps as a target has, or steps=, 0 or more; got steps={steps!r}")
@@ -77,7 +79,7 @@ def _time(batch: Batch, target: Any, target_lengths, steps) -> tuple[int, np.nda
 
 def attention(net, params, x, given: dict):
     """Outputs and attention weights (see `Network.attention`)."""
-    from .execute import infer
+    from .execute import called, for_caller
 
     if not writes(net) or "alpha" not in net.block.decoder.layer.step.extras:
         raise InputError(f"this network does not attend: {net!r}")
@@ -86,10 +88,13 @@ def attention(net, params, x, given: dict):
     inside = batch.inside
     counts = inside.sum(1)
     longest = int(counts.max(initial=0))
-    rows = np.zeros((batch.size * batch.writing.time, longest), params.dtype)
+    backend = backend_of(params.device)
+    rows = backend.zeros((batch.size * batch.writing.time, longest), params.dtype)
     batch.writing.extras = {"alpha": rows}
-    y, _ = infer(net, params, batch, seed=arguments["seed"])
-    alpha = np.zeros((batch.size, batch.time, batch.writing.time), params.dtype)
+    y, _ = called(net, params, batch, seed=arguments["seed"])
+    alpha = backend.zeros((batch.size * batch.time, batch.writing.time), params.dtype)
     seen = rows.reshape(batch.size, batch.writing.time, longest).swapaxes(1, 2)
-    alpha[inside] = seen[np.arange(longest) < counts[:, None]]
-    return y, np.ascontiguousarray(alpha.swapaxes(1, 2))
+    of, position = (backend.index(i) for i in np.nonzero(np.arange(longest) < counts[:, None]))
+    alpha[backend.index(np.flatnonzero(inside))] = seen[of, position]
+    alpha = alpha.reshape(batch.size, batch.time, batch.writing.time).swapaxes(1, 2)
+    return y, for_caller(batch, backend.xp.ascontiguousarray(alpha))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .backends import indexed, zeros_beside
 from .lang.trace import Step
 from .plan.ending import Ending, ending_of
 from .reference.interpreter import evaluate
@@ -21,7 +22,7 @@ Arrays = Mapping[str, np.ndarray]
 class Nought:
     """The sequences of length 0 of a loop: where they are, their states, the loop's sizes, how its output is read."""
 
-    at: np.ndarray
+    at: Any  # what indexes them
     states: dict[str, np.ndarray]
     sizes: Mapping[Any, int]
     ending: Ending
@@ -40,7 +41,7 @@ class Nought:
                 grads[name][...] += value.sum(0)
                 continue
             before = final.get(name)
-            whole = np.zeros((len(dlast), value.shape[1]), dlast.dtype) if before is None else np.array(before)
+            whole = zeros_beside(dlast, (len(dlast), value.shape[1])) if before is None else before.copy()
             whole[self.at] += value
             final[name] = whole
 
@@ -54,4 +55,7 @@ def nought_of(
     """The sequences of length 0 among those of `lengths`; None where there are none, or their output is not known."""
     at = np.flatnonzero(lengths == 0)
     ending = ending_of(step, extras) if len(at) else None
-    return None if ending is None else Nought(at, {s: v[at] for s, v in final.items()}, sizes, ending)
+    if ending is None:
+        return None
+    at = indexed(next(iter(final.values())), at)
+    return Nought(at, {s: v[at] for s, v in final.items()}, sizes, ending)

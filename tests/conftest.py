@@ -39,7 +39,7 @@ def _load(name):
     return module
 
 
-for _name in ("stress", "stepwise", "wholes"):
+for _name in ("stress", "stepwise", "wholes", "mirror"):
     if _name not in sys.modules:
         _load(_name)
 

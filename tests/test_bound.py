@@ -47,7 +47,7 @@ def again(monkeypatch):
         for _ in range(2):
             run(x, **given)
         with monkeypatch.context() as m:
-            m.setattr("rnncore.bound.infer", None)
+            m.setattr("rnncore.bound.called", None)
             return run(x, **given)
 
     return call

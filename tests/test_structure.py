@@ -24,7 +24,7 @@ RANKS = [
     {"hookspecs", "entries", "discovery", "registry", "params", "inputs", "initialize", "objective", "explanation",
      "describe", "description", "network", "execute", "passes", "bound", "compiled_loss", "decoder_stream",
      "teaching", "zero_length", "dual", "kept", "batch", "segments", "tangent", "translation", "vectors", "writing",
-     "beams", "between", "generation", "rows", "speaker", "stepper", "stepper_type", "steps", "stream",
+     "backends", "beams", "between", "generation", "rows", "speaker", "stepper", "stepper_type", "steps", "stream",
      "training_steps", "whole", "whole_training"},
     {"data", "diagnosis", "testing"},
     {"train"},

@@ -14,12 +14,15 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from .driver import driver, unavailable
 from .linker import Report, linked
+from .loaded import Loaded
 from .simulator import Simulated
 
-__all__ = ["Properties", "compiled", "compiler", "load", "missing_to_compile", "properties", "simulated"]
+__all__ = ["Properties", "compiled", "compiler", "load", "missing", "missing_to_compile", "properties", "simulated"]
 
 _compiling = threading.RLock()
+_INSTALL = "pip install 'rnncore[cuda]'"
 # The second stops numba from compiling for devices in the same process, the first does not
 simulated: bool = any(
     os.environ.get(name, "0") not in ("", "0") for name in ("RNNCORE_CUDASIM", "NUMBA_ENABLE_CUDASIM")
@@ -56,14 +59,25 @@ class Properties:
 
 
 def properties() -> Properties:
-    """What the device offers that kernels are launched on."""
-    return Properties("simulator", (9, 0), 3, 65536, 8, 1 << 30, 4)
+    """What the device offers that kernels are launched on: the current one."""
+    if simulated:
+        return Properties("simulator", (9, 0), 3, 65536, 8, 1 << 30, 4)
+    return _properties(driver().device())
 
 
 @cache
-def load(text: str) -> Simulated:
-    """The kernel of a text, ready to be launched."""
-    return Simulated(text)
+def _properties(device: int) -> Properties:
+    here = driver()
+    multiprocessors, shared_bytes, threads, _ = here.limits(device)
+    return Properties(
+        here.name(device), here.capability(device), multiprocessors, shared_bytes, threads, here.memory_bytes(device)
+    )
+
+
+@cache
+def load(text: str) -> Simulated | Loaded:
+    """The kernel of a text, ready to be launched: in the simulator, or on the device that is current then."""
+    return Simulated(text) if simulated else Loaded(text)
 
 
 @cache
@@ -134,17 +148,41 @@ def _for_capability(capability: tuple[int, int]) -> Iterator[None]:
         dispatcher.get_current_device = before
 
 
+def missing() -> str | None:
+    """What is missing to use a GPU, in one sentence that says what to install; None if nothing is.
+
+    The simulator misses nothing.
+    """
+    if simulated:
+        return None
+    wanted = [unavailable(), missing_to_compile()]
+    if not _found("cupy"):
+        wanted.append("the package cupy is not installed")
+    found = [reason for reason in wanted if reason]
+    if not found:
+        return None
+    install = "" if found == [wanted[0]] else f"; install the packages with: {_INSTALL}"
+    return "; ".join(found) + install
+
+
 def missing_to_compile() -> str | None:
-    """What is missing to compile kernels, in one sentence that says what to install; None if nothing is."""
-    install = "install it with: pip install 'rnncore[cuda]'"
-    for package in ("numba_cuda", "cuda"):
-        if importlib.util.find_spec(package) is None:
-            return f"the package {package.replace('_', '-')} is not installed; {install}"
+    """What is missing to compile kernels, in a few words; None if nothing is."""
+    packages = [name for name in ("numba_cuda", "cuda.bindings") if not _found(name)]
+    if packages:
+        names = " and ".join(name.replace("_", "-").replace(".", "-") for name in packages)
+        return f"the package {names} is not installed" if len(packages) == 1 else f"{names} are not installed"
     from cuda.pathfinder import DynamicLibNotFoundError, load_nvidia_dynamic_lib
 
     for library in ("nvvm", "nvJitLink"):
         try:
             load_nvidia_dynamic_lib(library)
         except DynamicLibNotFoundError:
-            return f"the library {library} of the CUDA toolkit is not installed; {install}"
+            return f"the library {library} of the CUDA toolkit is not installed"
     return None
+
+
+def _found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False

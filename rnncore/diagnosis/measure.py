@@ -10,7 +10,7 @@ from ..arguments import whole
 from ..combine.blocks import reads_backward
 from ..errors import InputError
 from ..execute import backward_rows, forward_rows
-from ..inputs import Batch, as_array
+from ..inputs import Batch, as_array, hosted
 from ..lang.ops import OPS
 from ..objective import reduced, second_derivative, task_of
 from ..params import Params
@@ -29,7 +29,7 @@ def diagnose(
 ) -> Diagnosis:  # fmt: skip
     """Show how gradients flow: their size at every step, what a step does to a small change, which gates are shut.
 
-    Everything is computed in float64, whatever the parameters are in: what vanishes is still a number.
+    Everything is computed in float64 on the CPU, whatever the parameters are in: what vanishes is still a number.
 
     Parameters
     ----------
@@ -81,7 +81,8 @@ def diagnose(
     if not 0 < threshold < 0.5:
         raise InputError(f"threshold must lie between 0 and 0.5, got {threshold!r}")
     net.check_params(params)
-    exact, bound, wanted = params.astype("float64"), None, None
+    exact, bound, wanted = params.to("cpu").astype("float64"), None, None
+    x, target, dy, state = map(hosted, (x, target, dy, state))
     given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
     if loss is not None:
         taught = seed, teacher_forcing, given

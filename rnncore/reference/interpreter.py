@@ -70,7 +70,7 @@ def _node(node: Node, value, leaves, sizes) -> Any:
     if node.op == "outer":
         return args[0][..., :, None] * args[1][..., None, :]
     if node.op in SHAPED:
-        return _spread(node, args[0], sizes)
+        return _spread(node, args[0], sizes, leaves)
     if node.op in ("sum", "rmax", "psum"):
         args = [_filled(args[0], node.args[0], node.op, leaves, sizes)]
     if OPS[node.op].pointwise and node.shape:
@@ -79,11 +79,14 @@ def _node(node: Node, value, leaves, sizes) -> Any:
     return OPS[node.op].numpy(*args)
 
 
-def _spread(node: Node, a, sizes):
+def _spread(node: Node, a, sizes, leaves):
     """A value repeated along the axis that it lacks; along positions as often as the longest sequence needs."""
     if node.op == "along":
         return a[..., None, :]
-    a = np.asarray(a)
+    if isinstance(a, np.generic):  # a constant becomes an array where the others are
+        like = next(iter(leaves.values()), a)
+        host = isinstance(like, (np.ndarray, np.generic))
+        a = np.asarray(a) if host else np.full_like(like, a, dtype=a.dtype, shape=())
     if node.op == "over":
         return a[..., None]
     wide = a.reshape(*a.shape, *[1] * len(node.shape))

@@ -64,7 +64,7 @@ def test_every_op_is_code_of_its_own_type_alone(dtype, capability):
     assert f".target sm_{capability[0]}{capability[1]}" in report.ptx
     assert (report.float64_instructions > 0) == (dtype == "float64")
     assert report.spill_stores == report.spill_loads == report.stack_bytes == 0 and report.registers > 8
-    assert report.cubin[:4] == b"\x7fELF"
+    assert report.cubin[:4] == b"\x7fELF" and report.ptx.count("\t.param .u64 ") == 5 * 7 + 1  # what a launch passes
     assert not re.search(r"approx|\.ftz|\bcall", report.ptx)
 
 

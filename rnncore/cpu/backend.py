@@ -1,0 +1,34 @@
+"""The CPU as a backend (see `rnncore.backends.Backend`): arrays are NumPy's, and nothing needs to be moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .checkpoint import checkpointed_forward
+from .dense import affine, affine_backward
+from .memory import empty, zeros
+from .run import loop_backward, loop_forward, prepare
+
+__all__ = [
+    "affine", "affine_backward", "array_type", "checkpointed_forward", "device", "empty", "get", "index",
+    "loop_backward", "loop_forward", "prepare", "put", "xp", "zeros",
+]  # fmt: skip
+
+device = "cpu"
+xp = np
+array_type = np.ndarray
+
+
+def index(host: np.ndarray) -> np.ndarray:
+    """`host` itself."""
+    return host
+
+
+put = get = index
+
+
+def shown_as(value: Any) -> None:
+    """Results are NumPy arrays as they are."""
+    return None

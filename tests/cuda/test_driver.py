@@ -1,0 +1,208 @@
+"""What a driver is asked for to load and launch a kernel, by one that notes it down; and what is missing without."""
+
+import ctypes
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from rnncore import folders
+from rnncore.cuda import driver as drivers
+from rnncore.cuda import loaded, target
+from rnncore.cuda.driver import Driver, DriverError
+from rnncore.cuda.linker import Report
+from rnncore.cuda.loaded import Loaded
+
+REPORT = Report("kernel_name", "ptx", b"cubin", 24, 0, 0, 0, 0, 0)
+ATTRIBUTES = {1: 1024, 16: 132, 75: 9, 76: 0, 95: 1, 97: 232448}
+
+
+class Fake:
+    """A libcuda without a device behind it."""
+
+    def __init__(self, devices=1, status=0, current=None):
+        self.devices, self.status, self.current, self.noted = devices, status, current, []
+
+    def cuInit(self, flags):
+        return self.status
+
+    def cuGetErrorString(self, status, text):
+        text._obj.value = b"out of order"
+
+    def cuDeviceGetCount(self, many):
+        many._obj.value = self.devices
+
+    def cuCtxGetCurrent(self, context):
+        context._obj.value = self.current
+
+    def cuDeviceGet(self, device, index):
+        device._obj.value = index
+
+    def cuDevicePrimaryCtxRetain(self, context, device):
+        context._obj.value = 77
+
+    def cuCtxSetCurrent(self, context):
+        self.current = context.value
+
+    def cuCtxGetDevice(self, device):
+        device._obj.value = 0
+
+    def cuDeviceGetAttribute(self, value, which, device):
+        value._obj.value = ATTRIBUTES[which]
+
+    def cuDeviceGetName(self, text, length, device):
+        text.value = b"a GPU"
+
+    def cuDeviceTotalMem_v2(self, many, device):
+        many._obj.value = 139 << 30
+
+    def cuModuleLoadData(self, module, cubin):
+        self.noted.append(("load", cubin))
+        module._obj.value = 5
+
+    def cuModuleGetFunction(self, function, module, name):
+        self.noted.append(("function", module.value, name))
+        function._obj.value = 6
+
+    def cuFuncSetAttribute(self, function, which, value):
+        self.noted.append(("attribute", function.value, which, value))
+
+    def cuOccupancyMaxActiveBlocksPerMultiprocessor(self, many, function, threads, shared_bytes):
+        many._obj.value = 2
+
+    def _launch(self, how, function, *rest):
+        *shape, stream, places = rest
+        words = [ctypes.c_int64.from_address(place).value for place in places]
+        self.noted.append((how, function.value, [number.value for number in shape], stream.value, words))
+        return self.status
+
+    def cuLaunchKernel(self, *given):
+        *given, extra = given
+        assert extra is None
+        return self._launch("plain", *given)
+
+    def cuLaunchCooperativeKernel(self, *given):
+        return self._launch("cooperative", *given)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A library in the driver's place, and code that needs no compiler."""
+    library = Fake()
+    made = Driver(library)
+    for module in (loaded, target, drivers):
+        monkeypatch.setattr(module, "driver", lambda: made)
+    monkeypatch.setattr(loaded, "code_of", lambda text, capability: library.noted.append(capability) or REPORT)
+    target._properties.cache_clear()
+    yield library
+    target._properties.cache_clear()
+
+
+def vector(address, many, typestr="<f4", strides=None):
+    seen = {"shape": (many,), "typestr": typestr, "data": (address, False), "strides": strides, "version": 3}
+    return SimpleNamespace(__cuda_array_interface__=seen)
+
+
+def test_a_kernel_is_loaded_once_and_launched_with_its_arrays(fake):
+    kernel = Loaded("text")
+    for cooperative in (True, False):
+        kernel.launch(3, 64, 1024, [vector(1 << 40, 10), vector(512, 2, "<i8", (8,)), 7], cooperative, stream=9)
+    words = [0, 0, 10, 4, 1 << 40, 10, 4, 0, 0, 2, 8, 512, 2, 8, 7]
+    shape = [3, 1, 1, 64, 1, 1, 1024]
+    assert fake.current == 77
+    assert fake.noted == [
+        (9, 0), ("load", b"cubin"), ("function", 5, b"kernel_name"),
+        ("cooperative", 6, shape, 9, words), ("plain", 6, shape, 9, words),
+    ]  # fmt: skip
+
+
+def test_much_shared_memory_is_asked_for_once(fake):
+    kernel = Loaded("text")
+    for shared_bytes in (49152, 60000, 50000, 70000):
+        kernel.launch(1, 32, shared_bytes, [], False, stream=0)
+    assert [note[3] for note in fake.noted if note[0] == "attribute"] == [60000, 70000]
+
+
+def test_every_context_has_its_kernel(fake):
+    kernel = Loaded("text")
+    for context in (1, 2, 1):
+        fake.current = context
+        kernel.launch(1, 32, 0, [], False, stream=0)
+    assert [note[0] for note in fake.noted].count("load") == 2
+
+
+def test_what_the_device_offers(fake, monkeypatch):
+    monkeypatch.setattr(target, "simulated", False)
+    assert target.properties() == target.Properties("a GPU", (9, 0), 132, 232448, 1024, 139 << 30)
+    assert Loaded("text").resident(256, 1000) == 264
+    assert isinstance(target.load("text of a kernel"), Loaded)
+    target.load.cache_clear()
+
+
+def test_a_launch_that_the_driver_refuses_is_an_error(fake):
+    kernel = Loaded("text")
+    kernel.launch(1, 32, 0, [], False, stream=0)
+    fake.status = 719
+    with pytest.raises(DriverError, match=r"cuLaunchKernel: out of order \(719\)"):
+        kernel.launch(1, 32, 0, [], False, stream=0)
+
+
+@pytest.mark.parametrize("array", [vector(0, 3, strides=(8,)), SimpleNamespace(__cuda_array_interface__={
+    "shape": (2, 2), "typestr": "<f4", "data": (0, False)})])  # fmt: skip
+def test_arrays_that_are_no_contiguous_vectors_are_an_error(fake, array):
+    with pytest.raises(TypeError, match="a contiguous vector is read"):
+        Loaded("text").launch(1, 32, 0, [array], False, stream=0)
+
+
+@pytest.mark.parametrize("library, words", [
+    (lambda: Fake(devices=0), "the NVIDIA driver finds no GPU"),
+    (lambda: Fake(status=100), r"gives up: cuInit: out of order \(100\)"),
+    (lambda: (_ for _ in ()).throw(OSError("libcuda.so.1")), "no NVIDIA driver on this machine"),
+])  # fmt: skip
+def test_why_there_is_no_gpu(library, words, monkeypatch):
+    monkeypatch.setattr(drivers, "driver", lambda: Driver(library()))
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(drivers.unavailable())
+
+
+def test_what_is_missing_is_one_sentence_that_says_what_to_install(monkeypatch):
+    assert target.missing() is None  # simulated
+    monkeypatch.setattr(target, "simulated", False)
+    for found, wanted in [
+        (dict(unavailable=None, to_compile=None, cupy=True), None),
+        (dict(unavailable="no GPU", to_compile=None, cupy=True), "no GPU"),
+        (dict(unavailable="no GPU", to_compile="no numba-cuda", cupy=False),
+         "no GPU; no numba-cuda; the package cupy is not installed; "
+         "install the packages with: pip install 'rnncore[cuda]'"),
+    ]:  # fmt: skip
+        monkeypatch.setattr(target, "unavailable", lambda reason=found["unavailable"]: reason)
+        monkeypatch.setattr(target, "missing_to_compile", lambda reason=found["to_compile"]: reason)
+        monkeypatch.setattr(target, "_found", lambda module, there=found["cupy"]: there)
+        assert target.missing() == wanted
+
+
+def test_code_is_kept_and_read_back(monkeypatch, tmp_path):
+    monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path / "kernels"))
+    made = []
+    monkeypatch.setattr(target, "compiled", lambda text, capability: made.append(capability) or REPORT)
+    assert [loaded.code_of("text", (9, 0)) for _ in range(2)] == [REPORT] * 2 and made == [(9, 0)]
+    loaded.code_of("text", (8, 0))
+    (damaged, _) = sorted((tmp_path / "kernels").iterdir())
+    assert folders.verified(damaged)
+    (damaged / "kernel.cubin").write_bytes(b"other")
+    assert loaded.code_of("text", (9, 0)) == loaded.code_of("text", (8, 0)) == REPORT
+    assert len(made) == 3
+
+
+def test_nothing_of_a_gpu_is_imported_to_ask_what_is_missing():
+    script = "import rnncore.cuda.target as t, sys; t.simulated = False; t.missing();" \
+             "print([m for m in ('numba', 'cupy', 'numba_cuda') if m in sys.modules])"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_vector_of_numpy_is_no_array_of_the_device(fake):
+    with pytest.raises(AttributeError, match="__cuda_array_interface__"):
+        Loaded("text").launch(1, 32, 0, [np.zeros(3, np.float32)], False, stream=0)
