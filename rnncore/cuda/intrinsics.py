@@ -11,9 +11,13 @@ from functools import lru_cache
 from typing import Any
 
 from llvmlite import ir
+from numba.core import cgutils
 
 from .. import vecmath
 from ..vecmath import Lane
+from . import trigonometry
+from .fast import FAST
+from .lane import DeviceLane
 from .target import compiler
 
 __all__ = ["across", "arrive", "arrived", "fma", "load", "load4", "pointwise", "store"]
@@ -21,16 +25,6 @@ __all__ = ["across", "arrive", "arrived", "fma", "load", "load4", "pointwise", "
 cuda = compiler()
 types, intrinsic = cuda.types, cuda.extending.intrinsic
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-
-
-class DeviceLane(Lane):
-    """A number on a device, whose compiler takes neither ``fneg`` nor ``llvm.fabs``."""
-
-    def __neg__(self):
-        return self._new(self.b.fsub(self.const(-0.0), self.v))
-
-    def abs(self):
-        return self.as_int().iand((1 << self.bits - 1) - 1).as_float()
 
 
 def _place(context, builder, array_type, array, index):
@@ -180,6 +174,8 @@ _NUMBERS: dict[str, Callable[..., Lane]] = {
     "relu": vecmath.relu, "exp": vecmath.exp, "log": vecmath.log, "sqrt": vecmath.sqrt, "tanh": vecmath.tanh,
     "sigmoid": vecmath.sigmoid, "softplus": vecmath.softplus,
 }  # fmt: skip
+_LIBRARY = {"sin": "__nv_sin", "cos": "__nv_cos"}  # of float64 numbers: within 2 units in the last place
+_SINGLE = {"sin": trigonometry.sin, "cos": trigonometry.cos}
 _COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _CONDITIONS = {"and_": "and_", "or_": "or_", "not_": "not_"}
 
@@ -189,7 +185,8 @@ def pointwise(dtype: str, fast: bool = False) -> dict[str, Any]:
     """The ops of the language on numbers of `dtype`."""
     one, truth = {"float32": types.float32, "float64": types.float64}[dtype], types.boolean
     made = {}
-    for name, build in _NUMBERS.items():
+    own = _SINGLE if dtype == "float32" else {name: _called(function) for name, function in _LIBRARY.items()}
+    for name, build in (_NUMBERS | own | (FAST if fast and dtype == "float32" else {})).items():
         many = build.__code__.co_argcount
         made[name] = _operation((one,) * many, one, _of_lanes(build))
     for name, sign in _COMPARISONS.items():
@@ -199,6 +196,16 @@ def pointwise(dtype: str, fast: bool = False) -> dict[str, Any]:
         made[name] = _operation(kinds, truth, lambda builder, *args, name=name: getattr(builder, name)(*args))
     made["where"] = _operation((truth, one, one), one, lambda builder, *args: builder.select(*args))
     return made
+
+
+def _called(function: str) -> Callable[[Lane], Lane]:
+    """A function of the device's own library."""
+
+    def build(x):
+        kind = ir.FunctionType(x.v.type, [x.v.type])
+        return x._new(x.b.call(cgutils.get_or_insert_function(x.b.module, kind, function), [x.v]))
+
+    return build
 
 
 def _of_lanes(build: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,7 +19,9 @@ from .linker import Report
 __all__ = ["Loaded", "code_of"]
 
 _lock = threading.RLock()
-_SOURCES = "device.py", "intrinsics.py", "linker.py", "target.py", "../vecmath.py"
+_SOURCES = (
+    "device.py", "intrinsics.py", "lane.py", "fast.py", "trigonometry.py", "linker.py", "target.py", "../vecmath.py",
+)  # fmt: skip
 _PACKAGES = (
     "numba-cuda", "numba", "llvmlite", "cuda-bindings", "nvidia-nvvm", "nvidia-nvjitlink", "nvidia-nvjitlink-cu12",
     "nvidia-cuda-nvcc-cu12",

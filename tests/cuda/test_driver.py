@@ -1,8 +1,10 @@
 """What a driver is asked for to load and launch a kernel, by one that notes it down; and what is missing without."""
 
+import ast
 import ctypes
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -206,3 +208,17 @@ def test_nothing_of_a_gpu_is_imported_to_ask_what_is_missing():
 def test_a_vector_of_numpy_is_no_array_of_the_device(fake):
     with pytest.raises(AttributeError, match="__cuda_array_interface__"):
         Loaded("text").launch(1, 32, 0, [np.zeros(3, np.float32)], False, stream=0)
+
+
+def test_the_hash_covers_every_source_that_texts_import():
+    here, found, waiting = Path(loaded.__file__).parent, {"target.py", "linker.py"}, ["device.py"]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse((here / name).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                modules = [node.module] if node.module else [alias.name for alias in node.names]
+                waiting += ["../" * (node.level - 1) + f"{module}.py" for module in modules]
+    assert found == set(loaded._SOURCES)
