@@ -13,6 +13,7 @@ from .errors import InputError
 __all__ = ["Backend", "add", "backend_of", "chosen", "device_of", "indexed", "namespace", "zeros_beside"]
 
 _MODULES = {"cpu": ".cpu.backend", "cuda": ".cuda.backend"}
+_NEEDS = {"cuda": ".cuda.target"}  # where a function `missing` says what is not there
 _HOST = (1, 3, 11, 13)  # what DLPack calls memory that the host reads: CPU, pinned by CUDA or ROCm, managed
 
 
@@ -66,6 +67,10 @@ def backend_of(device: str) -> Backend:
     if found is None:
         if device not in _MODULES:
             raise InputError(f"device must be one of {', '.join(map(repr, _MODULES))}, got {device!r}")
+        if device in _NEEDS:
+            reason = importlib.import_module(_NEEDS[device], __package__).missing()
+            if reason is not None:
+                raise InputError(f"device {device!r} is not available: {reason}")
         found = _loaded[device] = importlib.import_module(_MODULES[device], __package__)
     return found
 

@@ -40,6 +40,8 @@ class DecoderStream:
     """
 
     def __init__(self, net, params, x, lengths=None, state=None, weights: str | None = None, mask=None, reset=None):
+        if params.device != "cpu":
+            raise InputError(f"a decoder's stream runs on the CPU, these parameters are on {params.device!r}")
         run = Bound(net, params, weights)
         batch = net._batch(run.params, x, lengths, state, steps=1, mask=mask, reset=reset)
         pass_ = Pass(net, run.params, batch, False, None, run)

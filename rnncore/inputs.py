@@ -232,7 +232,7 @@ def _check_tokens(batch: Batch, size: int) -> None:
     else:
         read = tokens[indexed(tokens, batch.index)]
     if read.size and (read.min() < 0 or read.max() >= size):
-        bad = read[(read < 0) | (read >= size)][0]
+        bad = int(read[(read < 0) | (read >= size)][0])
         raise InputError(f"tokens must lie in 0..{size - 1}, got {bad}")
 
 

@@ -409,15 +409,18 @@ class Network(Description):
         ``stream.alpha`` says where the step looked. `weights` says how matrices are stored (see `bind`).
         """
         from .decoder_stream import DecoderStream
+        from .device_stream import DeviceStream
         from .stream import Stream
 
+        self.check_params(params)
         if writes(self):
             return DecoderStream(self, params, x, lengths, state, weights, mask, reset)
         if any(given is not None for given in (x, lengths, mask, reset)):
             raise InputError(
                 "x, lengths, mask and reset are of a decoder's source; this network's stream reads x_t at each step"
             )
-        return Stream(self, params, batch, state, weights)
+        kind = Stream if params.device == "cpu" else DeviceStream
+        return kind(self, params, batch, state, weights)
 
     def stepper(self, params: Params, batch: int = 1, *, weights: str | None = None):
         """The step, to be called inside ``numba.njit`` functions: ``stepper.step(run, x, y)`` (see `Stepper`).

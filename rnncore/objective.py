@@ -158,7 +158,7 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
     if not classes:
         return target
     if target.size and (target.min() < 0 or target.max() >= outputs):
-        bad = target[(target < 0) | (target >= outputs)][0]
+        bad = int(target[(target < 0) | (target >= outputs)][0])
         raise InputError(f"class targets must lie in 0..{outputs - 1}, got {bad}")
     return target
 

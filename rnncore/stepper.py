@@ -72,6 +72,7 @@ class Stepper:
     def __init__(self, net, params, batch: int = 1, weights: str | None = None):
         check_steps(net, "be stepped through")
         refuse_decoder(net, "a stepper is of")
+        net.check_params(params)
         if params.device != "cpu":
             raise InputError(f"a stepper's parameters are on the CPU, these are on {params.device!r}: params.to('cpu')")
         number = whole(batch, 1)

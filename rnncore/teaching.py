@@ -141,7 +141,7 @@ def _true_rows(target, batch: Batch | Writing, size: int) -> np.ndarray:
     if rows.ndim == 2:
         return rows
     if rows.size and (rows.min() < 0 or rows.max() >= size):
-        bad = rows[(rows < 0) | (rows >= size)][0]
+        bad = int(rows[(rows < 0) | (rows >= size)][0])
         raise InputError(f"class targets must lie in 0..{size - 1}, got {bad}")
     return xp.eye(size)[rows.astype(np.int64)]
 

@@ -102,7 +102,7 @@ def _vectors(net: Network, given: Mapping[str, Any], complex_too: bool, backend:
             other = next(iter(checked))
             raise InputError(f"input {name!r} has {len(array)} sequences, input {other!r} has {len(checked[other])}")
         if tokens and array.size and (array.min() < 0 or array.max() >= features):
-            bad = array[(array < 0) | (array >= features)][0]
+            bad = int(array[(array < 0) | (array >= features)][0])
             raise InputError(f"tokens must lie in 0..{features - 1}, got {bad}")
         checked[name] = array
     return checked

@@ -16,14 +16,15 @@ FILES = sorted(ROOT.rglob("*.py"))
 # from the bottom up; a package may import what stands below it, and its own rank where it is the same package
 RANKS = [
     {"arguments", "errors", "folders", "forking", "layout", "vecmath"},
-    {"lang"},
+    {"lang", "stretches"},
     {"combine"},
     {"plan"},
     {"reference"},
     {"cpu", "cuda"},
     {"hookspecs", "entries", "discovery", "registry", "params", "inputs", "initialize", "objective", "explanation",
      "describe", "description", "network", "execute", "passes", "bound", "compiled_loss", "decoder_stream",
-     "teaching", "zero_length", "dual", "kept", "batch", "segments", "tangent", "translation", "vectors", "writing",
+     "device_stream", "teaching", "zero_length", "dual", "kept", "batch", "segments", "tangent", "translation",
+     "vectors", "writing",
      "backends", "beams", "between", "generation", "rows", "speaker", "stepper", "stepper_type", "steps", "stream",
      "training_steps", "whole", "whole_training"},
     {"data", "diagnosis", "testing"},

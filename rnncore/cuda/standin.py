@@ -183,7 +183,7 @@ def _made(name: str) -> Callable:
 
 for _name in (
     "abs", "arange", "argsort", "broadcast_to", "concatenate", "divide", "empty", "empty_like", "exp", "eye", "full",
-    "isfinite", "log", "maximum", "minimum", "ones", "pad", "repeat", "stack", "sqrt", "take", "take_along_axis",
-    "where", "zeros", "zeros_like",
+    "isfinite", "log", "maximum", "minimum", "ones", "ones_like", "pad", "repeat", "searchsorted", "stack", "sqrt",
+    "take", "take_along_axis", "where", "zeros", "zeros_like",
 ):  # fmt: skip
     globals()[_name] = _made(_name)

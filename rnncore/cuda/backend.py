@@ -1,0 +1,35 @@
+"""The GPU as a backend (see `rnncore.backends.Backend`): arrays are CuPy's, or its stand-in's where it is simulated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .arrays import array_type, get, shown_as, taken
+from .checkpoint import checkpointed_forward
+from .dense import affine, affine_backward
+from .run import loop_backward, loop_forward, prepare
+from .space import put, xp
+
+__all__ = [
+    "affine", "affine_backward", "array_type", "checkpointed_forward", "device", "empty", "get", "index",
+    "loop_backward", "loop_forward", "prepare", "put", "shown_as", "taken", "xp", "zeros",
+]  # fmt: skip
+
+device = "cuda"
+
+
+def empty(shape: tuple[int, ...], dtype) -> Any:
+    """As ``numpy.empty``, on the device."""
+    return xp.empty(shape, dtype)
+
+
+def zeros(shape: tuple[int, ...], dtype) -> Any:
+    """As ``numpy.zeros``, on the device."""
+    return xp.zeros(shape, dtype)
+
+
+def index(host: np.ndarray) -> Any:
+    """A copy of `host` on the device."""
+    return put(host)
