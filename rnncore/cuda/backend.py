@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from .arrays import array_type, get, shown_as, taken
+from .back import loop_backward
 from .checkpoint import checkpointed_forward
 from .dense import affine, affine_backward
-from .run import loop_backward, loop_forward, prepare
+from .run import loop_forward, prepare
 from .space import put, xp
 
 __all__ = [
