@@ -13,7 +13,7 @@ from ..plan.model import Plan
 from .drawing import DRAWING
 from .product import head_of_products, stage_weights
 from .region import Barriers, emit_wave
-from .writer import FUNCTION, Kernel, Tiling, Writer
+from .writer import ANEW, FUNCTION, Kernel, Tiling, Writer
 
 __all__ = ["emit"]
 
@@ -28,11 +28,20 @@ def emit(plan: Plan, dtype: str, tiling: Tiling, pretty: bool = False) -> Kernel
     _head(w)
     head, w.lines = w.lines, []
     _steps(w)
-    steps, w.lines = w.lines, []
+    steps, w.lines = _sizes_anew(w), []
     stage_weights(w)
     head_of_products(w)
     w.kernel.text = _module(w, [*head, *w.lines, *steps])
     return w.kernel
+
+
+def _sizes_anew(w: Writer) -> list[str]:
+    """The lines under way, sizes of rows made new where they are marked: see `ANEW`."""
+    sizes = [line.split()[0] for line in w.head if re.match(r"wide\d+ = ", line)]
+    lines = []
+    for line in w.lines:
+        lines += [line.replace(ANEW, f"{v} = anew({v})") for v in sizes] if ANEW in line else [line]
+    return lines
 
 
 def _head(w: Writer) -> None:
@@ -70,6 +79,7 @@ def _steps(w: Writer) -> None:
         w.put(f"    coming = numbers[{counts} + t + 1]")
     w.put("rows = min(active, b1) - b0")
     w.block("if rows > 0:")
+    w.put(ANEW)
     w.put("w_shift = r_shift - r0")
     w.put("next_shift = s_batch + r_shift")
     w.put("prev_shift = s_batch + r_shift - earlier")
@@ -111,8 +121,9 @@ def _module(w: Writer, body: list[str]) -> str:
     ops = sorted(FUNCTION.get(o, o) for o, row in OPS.items() if row.pointwise)
     ops = [name for name in ops if re.search(rf"\b{name}\(", text)]
     head = [
-        "from rnncore.cuda.device import arrive_and_wait, block, entry, float32, float64, fma, function, functions",
-        "from rnncore.cuda.device import WARP, load, load4, shared, store, sync, thread, threads, warp_max, warp_sum",
+        "from rnncore.cuda.device import WARP, anew, arrive_and_wait, block, entry, float32, float64, fma, function",
+        "from rnncore.cuda.device import functions, load, load4, shared, store, sync, thread, threads",
+        "from rnncore.cuda.device import warp_max, warp_sum",
         "",
         f'F = functions("{w.dtype}")',
         *[f"{name} = F.{name}" for name in ops],

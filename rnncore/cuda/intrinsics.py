@@ -20,7 +20,7 @@ from .fast import FAST
 from .lane import DeviceLane
 from .target import compiler
 
-__all__ = ["across", "arrive", "arrived", "fma", "load", "load4", "pointwise", "store"]
+__all__ = ["across", "anew", "arrive", "arrived", "fma", "load", "load4", "pointwise", "store"]
 
 cuda = compiler()
 types, intrinsic = cuda.types, cuda.extending.intrinsic
@@ -72,6 +72,18 @@ def load4(typingctx, array, index):
 
 
 @intrinsic
+def anew(typingctx, value):
+    """`value`; the compiler does not know that it is, and keeps nothing that is made of it from step to step."""
+    if value != types.int64:
+        return None
+
+    def codegen(context, builder, signature, args):
+        return _assembly(builder, "mov.b64 $0, $1;", "=l,l", _I64, [args[0]])
+
+    return value(value), codegen
+
+
+@intrinsic
 def across(typingctx, value, mask):
     """The `value` of the lane whose index differs in the bits of `mask`; all lanes of a warp call it together."""
     if not isinstance(value, types.Float) or not isinstance(mask, types.Integer):
@@ -85,7 +97,7 @@ def across(typingctx, value, mask):
         for first in range(0, value.bitwidth, 32):
             part = bits if value.bitwidth == 32 else builder.trunc(builder.lshr(bits, whole(first)), _I32)
             text = "shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;"
-            other = _assembly(builder, text, "=r,r,r,~{memory}", _I32, [part, turn], ("convergent",))
+            other = _assembly(builder, text, "=r,r,r,~{memory}", _I32, [part, turn])
             wide = other if value.bitwidth == 32 else builder.zext(other, whole)
             got = builder.or_(got, builder.shl(wide, whole(first)))
         return builder.bitcast(got, args[0].type)
@@ -109,9 +121,9 @@ def store(typingctx, array, index, value):
     return types.void(array, index, value), codegen
 
 
-def _assembly(builder, text, constraints, result, args, attributes=()):
+def _assembly(builder, text, constraints, result, args):
     kind = ir.FunctionType(result, [a.type for a in args])
-    return builder.call(ir.InlineAsm(kind, text, constraints, side_effect=True), args, attrs=attributes)
+    return builder.call(ir.InlineAsm(kind, text, constraints, side_effect=True), args)
 
 
 @intrinsic

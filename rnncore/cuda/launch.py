@@ -93,12 +93,11 @@ def _framed(code: Code, sizes, layout: Layout, positions: int, parts, given) -> 
     for name, (rows, columns) in {"work": (most, work), **parts}.items():
         places[name] = at
         at += -(-rows * columns // _ALIGN) * _ALIGN
-    saved, wide = dims.columns(code.plan.saved)
+    _, wide = dims.columns(code.plan.saved)
     table = {"members": geometry.members, "slices": geometry.slices, "batch": layout.batch, "tile": geometry.tile,
              "room": geometry.room, "ld.work": work, "ld.saved": wide}  # fmt: skip
     table |= {f"split.{k}": n for k, n in enumerate(geometry.splits)}
     table |= {f"n{k}": dims.number(d) for k, d in enumerate(kernel.dims)}
-    table |= {f"o.work.{name}": n for name, n in offsets.items()} | {f"o.saved.{name}": n for name, n in saved.items()}
     return _Frame(geometry, kernel, dims, offsets, work, starts, places, table | given, at)
 
 

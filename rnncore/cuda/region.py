@@ -13,7 +13,7 @@ from ..plan.waves import Wave
 from .body import Body
 from .nest import Ends
 from .product import emit_product, partial_sums
-from .writer import Writer
+from .writer import ANEW, Writer
 
 __all__ = ["Barriers", "emit_wave"]
 
@@ -57,6 +57,7 @@ def emit_wave(w: Writer, index: int, products: list[Product], barriers: Barriers
     """Write one wave of a step."""
     wave = Wave(w.plan, index)
     if products or wave:
+        w.put(ANEW)
         _Region(w, wave, products, barriers).write()
 
 
@@ -87,6 +88,7 @@ class _Region:
         self._next_tile(bodies, bool(self.products))
         self._ends(0)
         for phase in range(1, self.wave.last + 1):
+            w.put(ANEW)
             bodies = self._bodies(phase)
             self._wait(phase, set(), bodies)
             if bodies:

@@ -106,7 +106,9 @@ class Weights:
         self.matrices = {id(p): self._matrix(p) for p in outside}
         self.biases = {id(p): self._bias(p) for p in outside if p.first}
         self.packs = [self._matrix(p) for p in self.kernel.products]
-        self.vectors = {n: self._value(node) for n, node in (self.kernel.vectors | self.kernel.numbers).items()}
+        self.vectors = [self._value(node).ravel() for node in self.kernel.vectors.values()]
+        scalars = [self._value(node).ravel() for node in self.kernel.numbers.values()]
+        self.scalars = [xp.concatenate(scalars)] if scalars else []
         self.numbers = code.constants(sizes)
         self.made: dict[tuple[int, Tiling], Packed] = {}
 
@@ -120,11 +122,14 @@ class Weights:
     def _packed(self, members: int, tiling: Tiling) -> Packed:
         parts, places, at = [], {}, 0
         blocks = [self._shared_out(k, members, deep) for k, deep in enumerate(tiling.deep)]
-        named = {f"pack.{k}": block for k, (block, _) in enumerate(blocks)}
-        for name, value in (named | {"constants": self.numbers} | self.vectors).items():
+        named = {f"pack.{k}": [block.ravel()] for k, (block, _) in enumerate(blocks)}
+        named |= {"vectors": self.vectors, "constants": [self.numbers], "numbers": self.scalars}
+        for name, values in named.items():
             places[name] = at
-            parts.append(value.ravel())
-            at += value.size
+            for value in values:
+                many = padded(value.size)
+                parts += [value] if many == value.size else [value, xp.zeros(many - value.size, self.dtype)]
+                at += many
         return Packed(xp.concatenate(parts), places, tuple(pad for _, pad in blocks))
 
     def _shared_out(self, k: int, members: int, deep: bool) -> tuple[Any, int]:

@@ -11,7 +11,11 @@ from ..lang.graph import Node
 from ..lang.ops import OPS
 from ..plan.model import ONE, Plan, Product, reduces_positions
 
-__all__ = ["FUNCTION", "Kernel", "Tiling", "Writer", "padded"]
+__all__ = ["ANEW", "FUNCTION", "Kernel", "Tiling", "Writer", "padded"]
+
+# Marks where sizes of rows are made new: what follows from them is then computed where it is needed rather than kept
+# in registers, of which a step of many values has too few.
+ANEW = "# sizes anew"
 
 
 def padded(n: int) -> int:
@@ -164,11 +168,19 @@ class Writer:
         known = len(self.kernel.numbers)
         name = _listed(node, "number", self.kernel.numbers)
         if len(self.kernel.numbers) > known:
-            self.head.append(f"{name} = {self.as_read(node, f'load(weights, {self.pointer(name)})')}")
+            text = f"load(weights, {self.pointer('numbers')} + {known})"
+            self.head.append(f"{name} = {self.as_read(node, text)}")
         return name
 
     def call_vector(self, node: Node) -> str:
-        return self.pointer(_listed(node, "vector", self.kernel.vectors))
+        """Where a call-level vector begins: after those before it."""
+        name = _listed(node, "vector", self.kernel.vectors)
+        before: dict[Any, int] = {}
+        for known, other in self.kernel.vectors.items():
+            if known == name:
+                break
+            before[self.dim_of(other)] = before.get(self.dim_of(other), 0) + 1
+        return " + ".join([self.pointer("vectors"), *(f"{n} * {self.padded(dim)}" for dim, n in before.items())])
 
     def as_number(self, node: Node, text: str) -> str:
         """A value as memory holds it: what is true is 1, what is not 0."""
@@ -190,10 +202,13 @@ class Writer:
         return "work", name
 
     def offset(self, kind: str, label: str) -> str:
-        """Where a column of ``work`` or ``saved`` begins in its row."""
-        columns = self.kernel.columns if kind == "work" else self.plan.saved
-        self.count_of(columns[label])
-        return self.size(f"o.{kind}.{label}")
+        """Where a column of ``work`` or ``saved`` begins in its row: the widths of those before it."""
+        columns, before = self.kernel.columns if kind == "work" else self.plan.saved, dict[Any, int]()
+        for name, dim in columns.items():
+            if name == label:
+                break
+            before[dim] = before.get(dim, 0) + 1
+        return " + ".join(f"{n} * {self.padded(dim)}" for dim, n in before.items()) or "0"
 
     def locate(self, place: tuple[str, str]) -> tuple[str, str, str, str]:
         """(array, first number, numbers of a row, kind of row) of a place."""
