@@ -23,7 +23,7 @@ _BARRIER = 1.1e-6  # s for blocks to meet: an atomic add and a read that sees it
 _SYNC = 2.5e-8  # s for the threads of a block to meet
 _PHASE = 6e-7  # s of a wave that no size changes: latencies of loads, transcendentals, stores
 _LEAST = 2  # shares of the inner size have at least so many terms for each thread
-_DEEP = 8  # shares that threads would have to make of a sum of their own, for a warp to have it together
+_LANED = 8  # shares that threads would have to make of a sum of their own, for a warp to have it together
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ def laid_out(shape: Shape, device: Properties, slices: int, members: int) -> Geo
     while tile:
         high = _REGISTER_ROWS if tile >= _REGISTER_ROWS else 1
         sums = [-(-tile // high) * -(-c // wide) for c in columns]
-        deep = tuple(_DEEP * n <= threads for n in sums)
+        laned = tuple(_LANED * n <= threads for n in sums)
         inner = [sum(operands) for operands, _ in shape.products]
-        splits = tuple(_split(k, n, threads, d, device.warp) for k, n, d in zip(inner, sums, deep))
+        splits = tuple(_split(k, n, threads, d, device.warp) for k, n, d in zip(inner, sums, laned))
         wave = [sum(splits[k] * tile * columns[k] for k in w) for w in shape.waves]
         left = device.shared_bytes - (shape.sums * room + max(wave, default=0)) * shape.item
         if left >= 0:
@@ -99,17 +99,17 @@ def laid_out(shape: Shape, device: Properties, slices: int, members: int) -> Geo
     if not tile:
         return None
     resident = []
-    for (operands, _), c, d in zip(shape.products, columns, deep):
+    for (operands, _), c, d in zip(shape.products, columns, laned):
         size = sum(map(padded, operands) if d else operands) * c * shape.item
         resident.append(size <= left)
         left -= size if resident[-1] else 0
     used = device.shared_bytes - left
-    return Geometry(slices, members, threads, tile, room, splits, Tiling(high, wide, tuple(resident), deep), used)
+    return Geometry(slices, members, threads, tile, room, splits, Tiling(high, wide, tuple(resident), laned), used)
 
 
-def _split(inner: int, sums: int, threads: int, deep: bool, warp: int) -> int:
+def _split(inner: int, sums: int, threads: int, laned: bool, warp: int) -> int:
     """Shares of the inner size: as many as keep all threads busy."""
-    lanes = warp if deep else 1
+    lanes = warp if laned else 1
     return max(1, min(threads // lanes // max(sums, 1), inner // (_LEAST * lanes)))
 
 

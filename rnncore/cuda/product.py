@@ -1,7 +1,7 @@
 """Products of a step: a few rows times a few columns are summed in registers over a share of the inner size.
 
 Where there are many sums, each thread has its own, and threads side by side have columns side by side. Where there are
-few, a warp has them together, and its lanes have inner indices side by side: `Tiling.deep`. Sums go to shared memory,
+few, a warp has them together, and its lanes have inner indices side by side: `Tiling.laned`. Sums go to shared memory,
 share by share, and are added up in that order by the thread that has the row and unit.
 
 A block's weights lie together: row by row of inner indices, of `pad` columns; or column by column, where each operand's
@@ -32,9 +32,9 @@ def head_of_products(w: Writer) -> None:
         rows, wide = "0", "0"
         for o, v in enumerate(product.operands):
             n = w.count_of(v.shape[0])
-            w.head.append(f"from_{k}_{o} = {wide if w.tiling.deep[k] else rows}")
+            w.head.append(f"from_{k}_{o} = {wide if w.tiling.laned[k] else rows}")
             rows, wide = f"from_{k}_{o} + {n}", f"from_{k}_{o} + ({n} + 3) // 4 * 4"
-        w.head.append(f"inner{k} = {wide if w.tiling.deep[k] else rows}")
+        w.head.append(f"inner{k} = {wide if w.tiling.laned[k] else rows}")
         for name in (f"split.{k}", f"pad.{k}"):
             w.size(name)
         w.head.append(f"at_pack{k} = {w.pointer(f'pack.{k}')} + member * inner{k} * s_pad_{k}")
@@ -47,7 +47,7 @@ def head_of_products(w: Writer) -> None:
 
 def _unit(w: Writer, k: int) -> tuple[str, str]:
     """Who has a sum, and how many there are of these: warps or threads."""
-    return ("warp", "warps") if w.tiling.deep[k] else ("tid", "width")
+    return ("warp", "warps") if w.tiling.laned[k] else ("tid", "width")
 
 
 def _decomposed(k: int, share: str, top: str, group: str, q: str) -> list[str]:
@@ -95,7 +95,7 @@ def stage_weights(w: Writer) -> None:
 def emit_product(w: Writer, product: Product) -> None:
     """Sum one product for the rows of the tile into shared memory."""
     k, tiling = _index(w, product), w.tiling
-    deep, (first, step) = tiling.deep[k], _unit(w, k)
+    laned, (first, step) = tiling.laned[k], _unit(w, k)
     if w.pretty:
         slots = " ".join(w.name(s.leaf) for s in product.slots)
         w.put(f"# {slots}: {' '.join(w.name(v) for v in product.operands)} times {_matrices(product)}")
@@ -107,9 +107,9 @@ def emit_product(w: Writer, product: Product) -> None:
         w.put(f"acc_{i}_{j} = {w.zero()}")
     for o in range(len(product.operands)):
         _operand(w, product, k, o)
-    for i, j in pairs if deep else ():
+    for i, j in pairs if laned else ():
         w.put(f"acc_{i}_{j} = warp_sum(acc_{i}_{j})")
-    if deep:
+    if laned:
         w.block("if lane == 0:")
     w.put(f"at = partial_{k} + (e * s_tile + top) * s_pad_{k} + group * {tiling.columns}")
     for i in range(tiling.rows):
@@ -117,7 +117,7 @@ def emit_product(w: Writer, product: Product) -> None:
         for j in range(tiling.columns):
             w.put(f"store(shm, at + {i} * tops{k} * s_pad_{k} + {j}, acc_{i}_{j})")
         w.end()
-    w.end(2 if deep else 1)
+    w.end(2 if laned else 1)
     w.put(f"q += {step}")
     w.block(f"if q < items{k}:")
     for line in _decomposed(k, "e", "top", "group", "q"):
@@ -135,7 +135,7 @@ def _operand(w: Writer, product: Product, k: int, o: int) -> None:
     for i in range(tiling.rows):
         row = w.row(kind, f"b0 + i0 + min(top + {i} * tops{k}, many - 1)")
         w.put(f"at_x{i} = {base} + {row} * {ld}")
-    if tiling.deep[k]:
+    if tiling.laned[k]:
         for j in range(tiling.columns):
             w.put(f"at_w{j} = {start} + (group * {tiling.columns} + {j}) * inner{k} + from_{k}_{o}")
         w.put("k = 4 * (lane + e * WARP)")
@@ -162,27 +162,27 @@ def _operand(w: Writer, product: Product, k: int, o: int) -> None:
     w.end()
 
 
-def _four(w: Writer, array: str, matrix: str, deep: bool, pad: str) -> None:
+def _four(w: Writer, array: str, matrix: str, laned: bool, pad: str) -> None:
     """Four terms of every sum."""
     high, wide = w.tiling.rows, w.tiling.columns
     for i in range(high):
         w.put(f"{', '.join(f'x{i}_{s}' for s in range(4))} = load4({array}, at_x{i} + k)")
-    for j in range(wide if deep else 0):
+    for j in range(wide if laned else 0):
         w.put(f"{', '.join(f'y{s}_{j}' for s in range(4))} = load4({matrix}, at_w{j} + k)")
     for s in range(4):
-        if not deep:
+        if not laned:
             _row_of_weights(w, matrix, s, f"at_w0 + (k + {s}) * {pad}")
         for i in range(high):
             for j in range(wide):
                 w.put(f"acc_{i}_{j} = fma(x{i}_{s}, y{s}_{j}, acc_{i}_{j})")
 
 
-def _one(w: Writer, array: str, matrix: str, deep: bool, pad: str) -> None:
+def _one(w: Writer, array: str, matrix: str, laned: bool, pad: str) -> None:
     """One term of every sum."""
     high, wide = w.tiling.rows, w.tiling.columns
     for i in range(high):
         w.put(f"x{i}_0 = load({array}, at_x{i} + k)")
-    if deep:
+    if laned:
         for j in range(wide):
             w.put(f"y0_{j} = load({matrix}, at_w{j} + k)")
     else:

@@ -121,7 +121,7 @@ class Weights:
 
     def _packed(self, members: int, tiling: Tiling) -> Packed:
         parts, places, at = [], {}, 0
-        blocks = [self._shared_out(k, members, deep) for k, deep in enumerate(tiling.deep)]
+        blocks = [self._shared_out(k, members, laned) for k, laned in enumerate(tiling.laned)]
         named = {f"pack.{k}": [block.ravel()] for k, (block, _) in enumerate(blocks)}
         named |= {"vectors": self.vectors, "constants": [self.numbers], "numbers": self.scalars}
         for name, values in named.items():
@@ -132,12 +132,12 @@ class Weights:
                 at += many
         return Packed(xp.concatenate(parts), places, tuple(pad for _, pad in blocks))
 
-    def _shared_out(self, k: int, members: int, deep: bool) -> tuple[Any, int]:
+    def _shared_out(self, k: int, members: int, laned: bool) -> tuple[Any, int]:
         """A product's matrix member by member, and the columns of each: see `rnncore.cuda.product`."""
         matrix, product = self.packs[k], self.kernel.products[k]
         columns, pad = _columns(tuple(self._number(s.dim) for s in product.slots), members)
         taken = xp.take(matrix, columns, 1).reshape(len(matrix), members, pad)
-        if not deep:
+        if not laned:
             return xp.ascontiguousarray(taken.transpose(1, 0, 2)), pad
         inner = [self._number(v.shape[0]) for v in product.operands]
         made = xp.zeros((members, pad, sum(map(padded, inner))), self.dtype)

@@ -29,13 +29,13 @@ class Tiling:
 
     ``rows`` and ``columns`` of a product that are summed in registers; for each product of the loop, in the order of
     waves, whether its weights are ``resident`` in shared memory, and whether the lanes of a warp share out its inner
-    size rather than its columns: ``deep``.
+    size rather than its columns: ``laned``.
     """
 
     rows: int
     columns: int
     resident: tuple[bool, ...]
-    deep: tuple[bool, ...]
+    laned: tuple[bool, ...]
 
 
 @dataclass(eq=False)

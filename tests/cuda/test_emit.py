@@ -13,10 +13,10 @@ from rnncore.plan.kernels import plan_of
 WHICH = ("infer", "forward", "backward")
 
 
-def kernel(layer, which, high=1, wide=1, resident=False, deep=False, pretty=False):
+def kernel(layer, which, high=1, wide=1, resident=False, laned=False, pretty=False):
     plan = plan_of(layer.step, which)
     many = sum(map(len, plan.waves))
-    return emit(plan, "float32", Tiling(high, wide, (resident,) * many, (deep,) * many), pretty)
+    return emit(plan, "float32", Tiling(high, wide, (resident,) * many, (laned,) * many), pretty)
 
 
 def meetings(layer, which):

@@ -29,9 +29,9 @@ def test_every_layout_fits_and_covers_the_batch(units, batch, sums, item, device
     assert found.shared_bytes <= device.shared_bytes and found.threads <= device.threads
     assert 1 <= found.tile <= found.room and found.slices * found.room >= batch
     assert found.members <= units
-    for k, (split, deep) in enumerate(zip(found.splits, found.tiling.deep)):
+    for k, (split, laned) in enumerate(zip(found.splits, found.tiling.laned)):
         assert 1 <= split <= units + 3
-        assert not deep or split * device.warp <= found.threads, k
+        assert not laned or split * device.warp <= found.threads, k
 
 
 def test_small_networks_take_one_block_a_slice_and_need_no_barrier():
@@ -51,8 +51,8 @@ def test_one_sequence_of_a_large_network_spreads_over_the_device_with_weights_th
 
 
 def test_few_sums_are_shared_out_among_lanes_and_many_among_threads():
-    assert chosen(lstm(1024, 1), H200).tiling.deep == (True,)
-    assert chosen(lstm(64, 32), H200).tiling.deep == chosen(lstm(1024, 64), H200).tiling.deep == (False,)
+    assert chosen(lstm(1024, 1), H200).tiling.laned == (True,)
+    assert chosen(lstm(64, 32), H200).tiling.laned == chosen(lstm(1024, 64), H200).tiling.laned == (False,)
 
 
 def test_weights_that_do_not_fit_are_read_from_the_cache():
