@@ -69,7 +69,10 @@ class Description:
         if not holds_translate(self.block):
             return
         if not isinstance(self.block, Translate):
-            raise InputError(f"a decoder writes in lengths of its own and can be no part of {self.layer!r}")
+            raise InputError(
+                f"a decoder writes in lengths of its own and can be no part of {self.layer!r}: what stands below it is "
+                "part of its encoder, what stands above it of the decoder, a stack of layers"
+            )
         if self.mode != "many-to-many" or self.inputs is None:
             got = f"mode={self.mode!r}, inputs={self.inputs!r}"
             raise InputError(f"an encoder reads a sequence and its decoder writes one: mode='many-to-many', got {got}")

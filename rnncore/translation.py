@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .combine.translate import KEYS, VALUES, Translate
+from .combine.translate import KEYS, VALUES, Translate, bridge_paths
 from .kept import Kept
 from .layout import Rows, Sources, layout_of, ragged
 
@@ -61,14 +61,9 @@ def _hand_over(pass_, block: Translate, prefix: str, sizes, ends) -> dict[str, d
     for path, size, found in block.handed(prefix, sizes):
         if path not in given:
             end = pass_.rows_of(ends, [p for p, _ in found])
-            rows = end if block.bridge == "copy" else pass_.affine(end, *_bridge(prefix, path))
+            rows = end if block.bridge == "copy" else pass_.affine(end, *bridge_paths(prefix, path))
             handed[path] = pass_.states_of(rows, [(path, size)])
     return handed
-
-
-def _bridge(prefix: str, path: str) -> tuple[str, str]:
-    name = path.rpartition(".")[2]
-    return f"{prefix}bridge.W_{name}", f"{prefix}bridge.b_{name}"
 
 
 def _writer(pass_, handed, sources: Sources):
@@ -121,6 +116,6 @@ def _hand_back(pass_, kept: Kept, path: str, d: np.ndarray, grads, ends) -> None
     found = next(found for to, _, found in block.handed(prefix, kept.extra["sizes"]) if to == path)
     if block.bridge == "affine":
         end = pass_.rows_of(kept.extra["ends"], [p for p, _ in found])
-        d = pass_.affine_back(d, end, *_bridge(prefix, path), grads)
+        d = pass_.affine_back(d, end, *bridge_paths(prefix, path), grads)
     for p, part in pass_.states_of(d, found).items():
         ends[p] = ends[p] + part if p in ends else part

@@ -19,7 +19,8 @@ def encoder_decoder(
     Sutskever, Vinyals and Le, arXiv:1409.3215; Cho et al., arXiv:1406.1078. With a scorer the decoder attends to
     the encoder's outputs at every step: before it, with its last state as the query, the context joining what it reads
     (Bahdanau, Cho and Bengio, arXiv:1409.0473), or after it, with its new output as the query, the output being
-    s = tanh(W_h h + W_C C) (Luong, Pham and Manning, arXiv:1508.04025).
+    s = tanh(W_h h + W_C C) (Luong, Pham and Manning, arXiv:1508.04025). A decoder of several layers, such as
+    ``deep(lstm(64), lstm(64))``, reads at the bottom and asks at the top.
 
     Options
     -------
@@ -29,7 +30,8 @@ def encoder_decoder(
         None: the decoder does not attend.
     attend : {"before", "after"}
     bridge : {"affine", "copy", "zero"}
-        How the decoder starts: from an affine map of the encoder's final states, from them, or from zero.
+        How the decoder starts: from an affine map of the encoder's final states, from them, or from zero. Layer by
+        layer where both have as many; else each from the states of the encoder's last one.
     input_feeding : bool
         Whether the next step reads s, too (attention after the step only).
     feedback : {"argmax", "identity", "softmax", "sigmoid", "tanh", "relu"}
@@ -47,15 +49,17 @@ def encoder_decoder(
     return translate(encoder, decode, decoder, scorer=scorer, bridge=bridge, **chosen)
 
 
-def decode(net, layer, *, scorer, outputs, attend, input_feeding, feedback):
+def decode(net, *layers, scorer, outputs, attend, input_feeding, feedback):
     """One step of the decoder; it reads its last output y, the context C and, fed back, s."""
-    y = net.state("y", outputs)
+    paths = ["decoder."] if len(layers) == 1 else [f"decoder.{k}." for k in range(len(layers))]
+    h = net.state("y", outputs)
     beside = {}
     if scorer is not None and attend == "before":
-        beside["C"] = net.attend(scorer, net.before(layer, "decoder."), net.source("values"))
+        beside["C"] = net.attend(scorer, net.before(layers[-1], paths[-1]), net.source("values"))
     if input_feeding:
         beside["s"] = net.state("s")
-    h = net.layer(layer, "decoder.", inputs={"x": y}, beside={"x": beside})
+    for layer, path in zip(layers, paths):
+        h = net.layer(layer, path, inputs={"x": h}, beside={"x": beside if path == paths[0] else {}})
     if scorer is not None and attend == "after":
         h = tanh(net.affine("attention.s", h=h, C=net.attend(scorer, h, net.source("values")), bias=False))
         if input_feeding:

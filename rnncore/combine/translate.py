@@ -12,10 +12,10 @@ from ..lang.cell import Layer
 from ..lang.dims import UNITS
 from .attention import key, keys_of, scorer_step
 from .blocks import Block, Chain, Join, Loop, Reverse
-from .topology import as_block
+from .topology import Arrangement, as_block
 from .wired import Wired
 
-__all__ = ["BRIDGES", "KEYS", "VALUES", "Translate", "holds_translate", "translate"]
+__all__ = ["BRIDGES", "KEYS", "VALUES", "Translate", "bridge_paths", "holds_translate", "translate"]
 
 BRIDGES = ("affine", "copy", "zero")
 KEYS, VALUES = "scorer.", "values"
@@ -71,15 +71,22 @@ class Translate(Block):
         if self.bridge == "zero":
             return
         ends = {p: (layer.step, numbers) for p, layer, numbers in self.encoder.walk(f"{prefix}encoder.", sizes)}
-        last = {p: ends[p] for p in last_paths(self.encoder, f"{prefix}encoder.")}
         *_, (_, layer, numbers) = self._own(prefix, sizes)
-        for path, member in layer.members:
+        for (path, member), last in zip(layer.members, self._lasts(f"{prefix}encoder.", len(layer.members))):
             for state in member.step.states:
                 found = []
-                for p, (step, of) in last.items():
+                for p in last:
+                    step, of = ends[p]
                     name = state if state in step.states else step.output_state
                     found.append((p + name, of[step.dims[name]]))
                 yield prefix + path + state, numbers[layer.step.dims[path + state]], found
+
+    def _lasts(self, prefix: str, layers: int) -> list[list[str]]:
+        """For each layer of the decoder the loops whose ends it starts from: layer by layer where both have as many."""
+        encoder = self.encoder
+        if isinstance(encoder, Chain) and len(encoder.blocks) == layers:
+            return [last_paths(block, f"{prefix}{k}.") for k, block in enumerate(encoder.blocks)]
+        return [last_paths(encoder, prefix)] * layers
 
     def parameters(self, prefix, sizes):
         rows = self.handed(prefix, sizes)
@@ -93,9 +100,16 @@ class Translate(Block):
                     )
             return
         for path, size, found in rows:
-            name = path.rpartition(".")[2]
-            yield f"{prefix}bridge.W_{name}", (size, sum(n for _, n in found)), "input", None, None
-            yield f"{prefix}bridge.b_{name}", (size,), "bias", None, None
+            matrix, bias = bridge_paths(prefix, path)
+            yield matrix, (size, sum(n for _, n in found)), "input", None, None
+            yield bias, (size,), "bias", None, None
+
+
+def bridge_paths(prefix: str, path: str) -> tuple[str, str]:
+    """The matrix and the vector of the map that makes a decoder's state."""
+    path = path.removeprefix(prefix)
+    name = path.partition(".")[2] or path
+    return f"{prefix}bridge.W_{name}", f"{prefix}bridge.b_{name}"
 
 
 def holds_translate(block: Block) -> bool:
@@ -126,8 +140,8 @@ def translate(encoder, fn: Callable, decoder, *, scorer=None, bridge: str = "aff
     ----------
     encoder : Layer, Arrangement or Block
     fn : callable
-        ``fn(net, decoder, scorer=scorer, **options)``; it feeds its output back.
-    decoder : Layer
+        ``fn(net, *layers, scorer=scorer, **options)``; it feeds its output back, and asks with its last layer.
+    decoder : Layer, or Arrangement of layers one after another
     scorer : Scorer or Bound, optional
     bridge : {"affine", "copy", "zero"}
         How the decoder's states start: an affine map of the encoder's final states, these themselves, or zero.
@@ -137,14 +151,28 @@ def translate(encoder, fn: Callable, decoder, *, scorer=None, bridge: str = "aff
     InputError
         An impossible choice.
     """
-    if not isinstance(decoder, Layer):
-        raise InputError(f"a decoder is a cell called with its units, got {type(decoder).__name__}: {decoder!r}")
+    layers = _layers_of(decoder)
     if bridge not in BRIDGES:
         raise InputError(f"bridge must be one of {', '.join(BRIDGES)}, got {bridge!r}")
-    wiring = Wired(fn, (decoder,), (("scorer", scorer), *options.items()))
+    wiring = Wired(fn, layers, (("scorer", scorer), *options.items()))
     if wiring.fed_back is None:
         raise InputError(f"{fn.__name__} must feed its output back: net.next(state, value, output=True)")
-    return Translate(as_block(encoder), Loop(wiring), _keys(scorer, decoder), bridge)
+    return Translate(as_block(encoder), Loop(wiring), _keys(scorer, layers[-1]), bridge)
+
+
+def _layers_of(decoder) -> tuple[Layer, ...]:
+    """The layers of a decoder, from the bottom up: they become one step."""
+    what = "a decoder is a cell called with its units, or such layers one after another"
+    if not isinstance(decoder, (Layer, Arrangement, Block)):
+        raise InputError(f"{what}; got {type(decoder).__name__}: {decoder!r}")
+    block = as_block(decoder)
+    if isinstance(block, Chain) and (block.dropout or block.residual):
+        raise InputError(f"{what}, without dropout and residual connections between them; got {decoder!r}")
+    blocks = block.blocks if isinstance(block, Chain) else (block,)
+    layers = [b.layer for b in blocks if isinstance(b, Loop) and isinstance(b.layer, Layer)]
+    if len(layers) < len(blocks):
+        raise InputError(f"{what}; got {decoder!r}")
+    return tuple(layers)
 
 
 def _keys(scorer, decoder: Layer) -> Loop | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..combine.blocks import Loop
-from ..combine.translate import KEYS, VALUES, Translate
+from ..combine.translate import KEYS, VALUES, Translate, bridge_paths
 
 __all__ = ["Written", "translate", "translate_backward"]
 
@@ -35,7 +35,8 @@ def translate(run, block: Translate, prefix: str, xs, sizes):
         if path not in written.given:
             state[path] = np.concatenate([ends[p] for p, _ in found], 1)
             if block.bridge == "affine":
-                state[path] = state[path] @ run.params[_w(path, prefix)].T + run.params[_b(path, prefix)]
+                matrix, bias = bridge_paths(prefix, path)
+                state[path] = state[path] @ run.params[matrix].T + run.params[bias]
     writer = type(run)(run.params, written.lengths, state)
     writer.sources, writer.source_lengths = sources, run.lengths
     given = {**sizes, **{name: v.shape[2] for name, v in {**sources, **written.arrays}.items()}}
@@ -44,14 +45,6 @@ def translate(run, block: Translate, prefix: str, xs, sizes):
     y, last, decoder = writer.loop(loop, prefix, written.arrays, given, written.time)
     run.final |= writer.final
     return y, last, (block, sizes, ends, encoder, keys, decoder, writer)
-
-
-def _w(path: str, prefix: str) -> str:
-    return f"{prefix}bridge.W_{path.rpartition('.')[2]}"
-
-
-def _b(path: str, prefix: str) -> str:
-    return f"{prefix}bridge.b_{path.rpartition('.')[2]}"
 
 
 def translate_backward(run, prefix: str, dy, tape, dfinal):
@@ -67,8 +60,9 @@ def translate_backward(run, prefix: str, dy, tape, dfinal):
         d, at = writer.dstate.pop(path), 0
         if block.bridge == "affine":
             end = np.concatenate([ends[p] for p, _ in found], 1)
-            run.grads[_w(path, prefix)], run.grads[_b(path, prefix)] = d.T @ end, d.sum(0)
-            d = d @ run.params[_w(path, prefix)]
+            matrix, bias = bridge_paths(prefix, path)
+            run.grads[matrix], run.grads[bias] = d.T @ end, d.sum(0)
+            d = d @ run.params[matrix]
         for p, n in found:
             dfinal[p] = dfinal[p] + d[:, at : at + n]
             at += n

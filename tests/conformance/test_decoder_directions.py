@@ -123,6 +123,15 @@ def test_every_encoder_and_bridge(encoder, bridge):
     check_bends(p)
 
 
+@pytest.mark.parametrize("attend", ["before", "after"])
+def test_a_decoder_of_several_layers(attend):
+    g, t = rn.cells.gru, rn.topologies
+    encoder = t.deep(t.bidirectional(g(3)), g(6))
+    p = Moved(network(lambda n: t.deep(g(n), g(n)), SCORERS["general"], attend, encoder=encoder))
+    check_slopes(p)
+    check_bends(p)
+
+
 @pytest.mark.parametrize("units", [1, 2, 16, 17])
 def test_sizes_that_fill_vectors_and_that_do_not(units):
     net = network(rn.cells.gru, SCORERS["concat"], units=units, encoder=rn.cells.gru(units))

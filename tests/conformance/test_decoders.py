@@ -66,6 +66,35 @@ def test_every_encoder_and_bridge_agrees_with_the_reference(encoder, bridge):
     check_against_reference(Problem(network(g, SCORERS["bahdanau"], encoder=made, bridge=bridge)))
 
 
+def deep_decoder(attend, bridge="affine", encoder=None):
+    g, t = rn.cells.gru, rn.topologies
+    encoder = encoder or t.deep(t.bidirectional(g(3)), g(6))
+    return network(lambda n: t.deep(g(n), g(n)), SCORERS["general"], attend, encoder=encoder, bridge=bridge)
+
+
+@pytest.mark.parametrize("bridge", ["affine", "copy", "zero"])
+@pytest.mark.parametrize("attend", ["before", "after"])
+def test_a_decoder_of_several_layers(attend, bridge):
+    net = deep_decoder(attend, bridge)
+    p = Problem(net)
+    check_against_reference(p)
+    free, final = net(p.params, p.x, lengths=p.lengths, steps=5)
+    stream = net.stream(p.params, x=p.x, lengths=p.lengths)
+    same_bits("stream", np.stack([stream.step() for _ in range(5)], 1), free)
+    assert {"decoder.0.h", "decoder.1.h", "decoder.0.W_xz", "decoder.1.W_xz"} <= {*net.state_shapes, *net.shapes}
+    again = rn.Network.from_json(net.to_json())
+    assert again == net
+    rn.generate(net, p.params, p.x, lengths=p.lengths, steps=4, beam=2)
+
+
+def test_layers_start_from_the_layers_of_the_encoder_where_there_are_as_many():
+    handed = {path: [p for p, _ in found] for path, _, found in deep_decoder("after").block.handed("", {"x": 3})}
+    assert handed["decoder.0.h"] == ["encoder.0.forward.h", "encoder.0.backward.h"]
+    assert handed["decoder.1.h"] == ["encoder.1.h"]
+    single = deep_decoder("after", encoder=rn.cells.gru(6)).block.handed("", {"x": 3})
+    assert [[p for p, _ in found] for _, _, found in single] == [["encoder.h"], ["encoder.h"]]
+
+
 @pytest.mark.parametrize("scorer", ["bahdanau", "concat", "general"])
 @pytest.mark.parametrize("units", [1, 2, 16, 17])
 def test_sizes_that_fill_vectors_and_that_do_not(units, scorer):
@@ -297,7 +326,9 @@ def test_combinations_that_cannot_be_are_refused():
         (lambda: t.encoder_decoder(c.gru(4), c.gru(4), outputs=3, bridge="rope"), "affine"),
         (lambda: t.encoder_decoder(c.gru(4), c.gru(4), outputs=3, input_feeding=True), "scorer"),
         (lambda: t.encoder_decoder(c.gru(4), c.gru(4), outputs=3, feedback="echo"), "argmax"),
-        (lambda: t.encoder_decoder(c.gru(4), t.deep(c.gru(4)), outputs=3), "decoder"),
+        (lambda: t.encoder_decoder(c.gru(4), t.bidirectional(c.gru(4)), outputs=3), "a decoder is a cell"),
+        (lambda: t.encoder_decoder(c.gru(4), t.deep(c.gru(4), c.gru(4), residual=True), outputs=3), "without dropout"),
+        (lambda: t.encoder_decoder(c.gru(4), t.deep(c.gru(4), c.gru(4), dropout=0.1), outputs=3), "without dropout"),
         (lambda: t.encoder_decoder(c.gru(4), c.gru(4), outputs=3, scorer="bahdanau"), "scorer"),
         (lambda: rn.Network(t.encoder_decoder(c.gru(4), c.gru(4), outputs=3), inputs=2, outputs=3), "outputs"),
         (lambda: network(c.gru, rn.scorers.dot, units=6, encoder=c.gru(4)), "equal"),
