@@ -20,6 +20,9 @@ __all__ = ["FUNCTIONS", "library_text", "panel_vectors", "products_text"]
 FUNCTIONS = ("gemm", "block", "lookup", "outer", "scatter", "colsum", "pack", "team", "team_sums", "team_pack")
 
 
+_PAIRED_BYTES = 2**16  # of a matrix that may be in the nearest cache; from one beyond, a single panel streams faster
+
+
 def panel_vectors(machine: Machine) -> int:
     """Vectors of columns in a panel."""
     return 4 if machine.registers >= 32 else 2
@@ -97,7 +100,7 @@ def _gemm_text(widest: int) -> str:
         "def columns(a, lda, ia, sa, packed, c, ldc, ic, sc, m, n, k, onto, start):",
         "    width = WIDEST * COUNT",
         "    j0 = 0",
-        "    if m == 1:  # four sums at once would wait for one another",
+        f"    if m == 1 and n * k * WEIGHT <= {_PAIRED_BYTES}:  # four sums at once would wait for one another",
         "        for j in range(0, n - 2 * width + 1, 2 * width):",
         "            tile_pair(a, lda, ia, sa, packed + j * k * WEIGHT, c + j * ITEM, ldc, ic, sc,",
         "                      k, onto, start + j * ITEM, COUNT)",

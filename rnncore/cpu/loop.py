@@ -96,8 +96,11 @@ class Packing:
         self.bytes = 0
         self.placed: dict[int, Packing] = {}
         kernel = code.kernel
+        each = {id(product) for wave in kernel.plan.waves for product in wave}
+        self.largest = 0  # numbers of the largest matrix by which every step multiplies
         for k, product in enumerate(kernel.packs):
-            self._product(k, product)
+            numbers = self._product(k, product)
+            self.largest = max(self.largest, numbers if id(product) in each else 0)
         for name, node in kernel.vectors.items():
             n = sizes[node.shape[0]]
             self._row(node, self._reserve(name, self.pad(n)), 0, self.item, 1, n, 0, 0, 1, self.pad(n))
@@ -164,7 +167,8 @@ class Packing:
         self.nodes.append(node)
         self.rows.append((0, *row))
 
-    def _product(self, index: int, product: Product) -> None:
+    def _product(self, index: int, product: Product) -> int:
+        """Where a product's matrix and its bias go; numbers of the matrix."""
         ks = [self.sizes[v.shape[0]] for v in product.operands]
         ns = [self.sizes[s.dim] for s in product.slots]
         several = len(ks) > 1
@@ -182,12 +186,13 @@ class Packing:
                 n0 += self.pad(n)
             k0 += self.pad(k) if several else k
         if not product.first:
-            return
+            return total_k * total_n
         start, n0 = self._reserve(f"bias.{index}", total_n), 0
         for slot, n in zip(product.slots, ns):
             if slot.bias is not None:
                 self._row(slot.bias, start, 0, self.item, 1, n, 0, n0, 1, total_n)
             n0 += self.pad(n)
+        return total_k * total_n
 
     def __call__(self, params: Mapping[str, np.ndarray], values: Mapping[int, np.ndarray]) -> LoopWeights:
         """Pack; padding is zero. `params` are views of one vector in the step's order (see `Params`)."""
@@ -202,7 +207,6 @@ class Packing:
         self._pack(table, memory.address)
         addresses = {name: memory.address + at for name, at in self.places.items()}
         return LoopWeights(memory, addresses, self.constants)
-
 
     def _pack(self, table: np.ndarray, to: int) -> None:
         threads = available_threads() if self.bytes > _PARALLEL_BYTES else 1

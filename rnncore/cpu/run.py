@@ -18,7 +18,7 @@ from ..reference.parameters import call_values, direct_gradients, parameter_grad
 from .bfloat16 import halved, products
 from .board import SHARED
 from .call import Call, Prepared
-from .loop import compiled, functions, packing_of
+from .loop import Packing, compiled, functions, packing_of
 from .memory import Buffer, address_of, take, zeros
 from .pool import available_threads
 
@@ -74,7 +74,7 @@ def prepare(layer: Stepped, which: str, params: Mapping[str, np.ndarray], sizes,
     return Prepared(code, halved(packing, weights), packing, products()) if stored else Prepared(code, weights, packing)
 
 
-def threads_for(layer: Stepped, sizes, layout: Layout, factor: float = 1.0) -> int:
+def threads_for(layer: Stepped, sizes, layout: Layout, packing: Packing, factor: float = 1.0) -> int:
     """Threads that a call of a loop is worth; `factor`: its products, in those of a forward pass."""
     allowed = available_threads()
     if allowed == 1:
@@ -83,7 +83,7 @@ def threads_for(layer: Stepped, sizes, layout: Layout, factor: float = 1.0) -> i
     if 2.0 * (weights + computed) * layout.rows * factor <= _PARALLEL_FLOPS:
         return 1
     if layout.batch == 1:  # threads have no sequences of their own: they share out the columns of products
-        return allowed if weights >= SHARED else 1
+        return allowed if packing.largest >= SHARED or packing.code.plan.sums and weights >= SHARED else 1
     return min(allowed, layout.batch)
 
 
@@ -129,7 +129,7 @@ def loop_forward(
     tape : LoopTape or None
     """
     plan, dtype, step = prepared.code.plan, np.dtype(prepared.code.dtype), layer.step
-    threads = threads_for(layer, sizes, layout)
+    threads = threads_for(layer, sizes, layout, prepared.packing)
     call, kept, arrays = forward_call(layer, sizes, prepared, layout, state, threads, sources, training)
     y_rows = rows if out is None else out[2]
     forward_sequences(call, step, xs, rows, out, tokens, extras or {})
@@ -285,7 +285,7 @@ def reverse_call(tape: LoopTape, prepared: Prepared, adjoints, dxs, grads, sums,
     widths = {s: packing.row_bytes(step.dims[s]) for s in step.states}
     carries = {f"adj.{s}": 2 * layout.batch * width for s, width in widths.items()}
     rows = _backward_rows(packing.work_width, tape.nbytes)
-    call = Call(prepared, layout, rows, threads_for(layer, tape.sizes, layout, 2.0), carries, tape.sources)
+    call = Call(prepared, layout, rows, threads_for(layer, tape.sizes, layout, packing, 2.0), carries, tape.sources)
     for name, buffer in tape.buffers.items():
         call.addresses[name] = buffer.address
     for name in step.inputs:

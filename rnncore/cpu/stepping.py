@@ -135,7 +135,7 @@ class Program(Instructions):
         the place of what BPTT needs; None: nothing is kept.
         """
         step, layout = layer.step, self.layout
-        threads = threads_for(layer, sizes, layout) if self._parallel else 1
+        threads = threads_for(layer, sizes, layout, prepared.packing) if self._parallel else 1
         call, kept, arrays = forward_call(layer, sizes, prepared, layout, {}, threads, sources, keep is not None)
         forward_sequences(call, step, xs, rows, out and (out[0], 0, out[1]), tokens, extras or {})
         for buffer in kept.values():
