@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from .back import loop_backward
 from .checkpoint import checkpointed_forward
 from .dense import affine, affine_backward
 from .memory import empty, zeros
-from .run import loop_backward, loop_forward, prepare
+from .run import loop_forward, prepare
 
 __all__ = [
     "affine", "affine_backward", "array_type", "checkpointed_forward", "device", "empty", "get", "index",

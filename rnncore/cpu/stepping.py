@@ -9,6 +9,7 @@ import numpy as np
 
 from ..layout import Layout, Rows, layout_of
 from .advance import COPY, FIXED, LENGTHS, ROOM, RUN, TOKENS
+from .back import reverse_call, sums_are_gradients
 from .bfloat16 import products, upper_halves
 from .call import Call, Prepared
 from .dense import packed_map
@@ -17,7 +18,7 @@ from .loop import LoopWeights, compiled, functions, packing_of
 from .machine import host
 from .memory import address_of, take
 from .pool import launch_address
-from .run import LoopTape, forward_call, forward_sequences, reverse_call, sums_are_gradients, threads_for
+from .run import LoopTape, forward_call, forward_sequences, threads_for
 
 __all__ = ["NotWritten", "Program", "Readout", "Run"]
 

@@ -26,7 +26,7 @@ def loop_backward(
     want: tuple[str, ...], grads: Mapping[str, Any], dsources: Mapping[str, Any] | None = None,
     dextras: Mapping[str, tuple[Any, int]] | None = None,
 ):  # fmt: skip
-    """BPTT through a layer: adjoints of inputs and of initial states (see `rnncore.cpu.run.loop_backward`)."""
+    """BPTT through a layer: adjoints of inputs and of initial states (see `rnncore.cpu.back.loop_backward`)."""
     step, sizes, dtype = tape.layer.step, tape.sizes, tape.dtype
     prepared = prepare(tape.layer, "backward", params, sizes, str(dtype))
     dxs = {name: xp.zeros((len(tape.xs[name]), sizes[step.dims[name]]), dtype) for name in want}
