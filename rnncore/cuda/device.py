@@ -12,13 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from . import intrinsics
+from .fragments import mma_bf16, mma_tf32, pack_bf16, to_tf32
 from .intrinsics import across, anew, fma, load, load4, store
 from .target import compiler
 
 __all__ = [
     "WARP", "Entry", "anew", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function",
-    "functions", "int32", "int64", "load", "load4", "shared", "store", "sync", "thread", "threads", "warp_max",
-    "warp_sum",
+    "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "pack_bf16", "shared", "store", "sync",
+    "thread", "threads", "to_tf32", "warp_max", "warp_sum",
 ]  # fmt: skip
 
 cuda = compiler()

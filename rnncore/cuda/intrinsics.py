@@ -97,7 +97,7 @@ def across(typingctx, value, mask):
         for first in range(0, value.bitwidth, 32):
             part = bits if value.bitwidth == 32 else builder.trunc(builder.lshr(bits, whole(first)), _I32)
             text = "shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;"
-            other = _assembly(builder, text, "=r,r,r,~{memory}", _I32, [part, turn])
+            other = _assembly(builder, text, "=r,r,r,~{memory}", _I32, [part, turn], ("convergent",))
             wide = other if value.bitwidth == 32 else builder.zext(other, whole)
             got = builder.or_(got, builder.shl(wide, whole(first)))
         return builder.bitcast(got, args[0].type)
@@ -121,9 +121,9 @@ def store(typingctx, array, index, value):
     return types.void(array, index, value), codegen
 
 
-def _assembly(builder, text, constraints, result, args):
+def _assembly(builder, text, constraints, result, args, attributes=()):
     kind = ir.FunctionType(result, [a.type for a in args])
-    return builder.call(ir.InlineAsm(kind, text, constraints, side_effect=True), args)
+    return builder.call(ir.InlineAsm(kind, text, constraints, side_effect=True), args, attrs=attributes)
 
 
 @intrinsic

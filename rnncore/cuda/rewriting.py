@@ -6,11 +6,11 @@ import ast
 import inspect
 from types import CodeType
 
-from . import twins
+from . import tile_twins, twins
 
 __all__ = ["rewritten"]
 
-_REAL, _TWIN = "rnncore.cuda.device", twins.__name__
+_TWINS = {"rnncore.cuda.device": twins, "rnncore.cuda.tiles": tile_twins}
 
 
 def rewritten(text: str, filename: str) -> tuple[CodeType, set[str]]:
@@ -28,12 +28,13 @@ def rewritten(text: str, filename: str) -> tuple[CodeType, set[str]]:
 
 
 def _imported(tree: ast.Module) -> set[str]:
-    """Turns the imports from the device's module to the twins; gives the names of those that wait."""
+    """Turns the imports from the device's modules to their twins; gives the names of those that wait."""
     waiting = set()
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module == _REAL:
-            node.module = _TWIN
-            waiting |= {a.asname or a.name for a in node.names if inspect.isgeneratorfunction(getattr(twins, a.name))}
+        if isinstance(node, ast.ImportFrom) and node.module in _TWINS:
+            twin = _TWINS[node.module]
+            node.module = twin.__name__
+            waiting |= {a.asname or a.name for a in node.names if inspect.isgeneratorfunction(getattr(twin, a.name))}
     return waiting
 
 

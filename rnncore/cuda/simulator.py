@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from .rewriting import rewritten
-from .twins import WARP, Entry, Lane, now
+from .running import Lane, now
+from .twins import Entry
 from .watch import Watch, Watched
 
 __all__ = ["SimulationError", "Simulated", "watched"]
@@ -103,7 +104,7 @@ class _Block:
         self.index, self.watch = index, watch
         self.ready: list[tuple[int, Iterator[Any]]] = []
         self.waiting: list[tuple[int, Iterator[Any]]] = []
-        self.lanes: dict[int, dict[int, tuple[Iterator[Any], Any]]] = {}  # what lanes of warps wait to hand over
+        self.lanes: dict[tuple[int, int], dict[int, tuple[Iterator[Any], Any]]] = {}  # of warps
         self.shown: dict[int, list[Any]] = {}  # what they are shown
         self.away: list[tuple[int, Iterator[Any], tuple[Any, int, int]]] = []
         self._bytes = np.full(shared_bytes, 255, np.uint8)  # NaN until written, as what lies there is anything
@@ -119,7 +120,7 @@ class _Block:
 
     def opened(self) -> bool:
         """Whether threads of this block can run, after the barriers that can open have."""
-        for warp in [warp for warp, found in self.lanes.items() if len(found) == WARP]:
+        for warp in [warp for warp, found in self.lanes.items() if len(found) == warp[1]]:
             found = dict(sorted(self.lanes.pop(warp).items()))
             for index, (steps, _) in found.items():
                 self.shown[index] = [value for _, value in found.values()]
@@ -179,7 +180,8 @@ class _Launch:
                 if wanted is None:
                     block.waiting.append((index, steps))
                 elif isinstance(wanted, Lane):
-                    block.lanes.setdefault(index // WARP, {})[index] = steps, wanted.value
+                    warp = index // wanted.many, wanted.many
+                    block.lanes.setdefault(warp, {})[index] = steps, wanted.value
                 else:
                     block.away.append((index, steps, self._arrived(*wanted)))
         return ran

@@ -16,10 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from .running import WARP, Lane, now
+from .tile_twins import mma_bf16, mma_tf32, pack_bf16, to_tf32
+
 __all__ = [
     "WARP", "Entry", "anew", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function",
-    "functions", "int32", "int64", "load", "load4", "now", "shared", "store", "sync", "thread", "threads", "warp_max",
-    "warp_sum",
+    "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "pack_bf16", "shared", "store", "sync",
+    "thread", "threads", "to_tf32", "warp_max", "warp_sum",
 ]  # fmt: skip
 
 
@@ -41,7 +44,6 @@ def entry(dtype: str) -> Callable[[Callable[..., Any]], Entry]:
     return lambda function: Entry(function, dtype)
 
 
-now = SimpleNamespace(block=0, thread=0, threads=1, blocks=1, shared=None)  # the thread that runs, for the simulator
 float32, float64 = np.float32, np.float64
 
 
@@ -108,16 +110,6 @@ def store(array, i, value) -> None:
     if i < 0:
         raise IndexError(f"an index of {i}")
     array[i] = value
-
-
-WARP = 4  # threads that run in step: fewer than on a device, whose blocks have more
-
-
-@dataclass(frozen=True)
-class Lane:
-    """What a lane hands over to the others of its warp, when all are there."""
-
-    value: Any
 
 
 def anew(value):

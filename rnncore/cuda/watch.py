@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from .twins import now
+from .running import now
 
 __all__ = ["Race", "Watch", "Watched"]
 

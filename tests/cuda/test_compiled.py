@@ -117,3 +117,32 @@ def test_approximations_are_for_those_who_ask():
     assert (
         len(re.findall(r"(?:tanh|ex2|lg2)\.approx", fast)) == 5 and "approx" not in target.compiled(plain, (9, 0)).ptx
     )
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("kind, form, cvt, many", [
+    ("tile_tf32", "m16n8k8.row.col.f32.tf32.tf32.f32", "cvt.rna.tf32.f32", 8),
+    ("tile_bf16", "m16n8k16.row.col.f32.bf16.bf16.f32", "cvt.rn.bf16x2.f32", 4),
+])  # fmt: skip
+def test_tiles_are_products_of_tensor_cores(kind, form, cvt, many, capability):
+    """Four tiles of 8 columns, and one pair of loads of x for all of them."""
+    body = f"{kind}(tape, numbers[0], 64, 16, shared(float32), 0, 68, numbers[1], 0, numbers[2], memory, 0, 32)"
+    report = target.compiled(kernel("float32", body, f"\nfrom rnncore.cuda.tiles import {kind}\n"), capability)
+    trips, rest = divmod(report.ptx.count(f"mma.sync.aligned.{form}"), many)  # of the loop, unrolled
+    assert trips and not rest and cvt in report.ptx
+    assert report.ptx.count("ld.global.v4.f32") == 2 * trips and report.ptx.count("ld.shared.v4.f32") == 4 * trips
+    assert report.spill_stores == report.float64_instructions == report.stack_bytes == 0 and report.registers <= 128
+
+
+@pytest.mark.parametrize("dtype, many", [("float32", 5), ("float64", 10)])
+def test_lanes_of_a_warp_exchange_numbers(dtype, many):
+    body = f"store(tape, thread(), warp_sum(warp_max({dtype}(thread()))))"
+    report = target.compiled(kernel(dtype, body, "\nfrom rnncore.cuda.device import warp_max, warp_sum\n"), (9, 0))
+    assert report.ptx.count("shfl.sync.bfly.b32") == 2 * many
+
+
+def test_four_numbers_are_read_at_once():
+    body = "a, b, c, d = load4(tape, 4 * thread())\nstore(tape, 0, add(mul(a, b), mul(c, d)))"
+    more = "\nfrom rnncore.cuda.device import load4\n"
+    assert "ld.global.v4.f32" in target.compiled(kernel("float32", body, more), (9, 0)).ptx
+    assert target.compiled(kernel("float64", body, more), (9, 0)).ptx.count("ld.global.v2.f64") == 2
