@@ -1,0 +1,124 @@
+"""Texts of kernels where kernels run: on a GPU if this machine has one, else in the simulator; the same tests."""
+
+import numpy as np
+import pytest
+
+from rnncore.cuda import target
+from rnncore.cuda.space import put, xp
+from rnncore.lang.ops import OPS
+
+WARP, MANY = target.properties().warp, min(target.properties().threads, 64)
+RENAMED = {"and": "and_", "or": "or_", "not": "not_", "abs": "abs_"}
+POINTWISE = {name: row for name, row in OPS.items() if row.pointwise and name not in ("stop", "spread", "eye")}
+
+
+def launched(
+    body, dtype="float32", blocks=1, threads=MANY, tape=(), weights=(0,), numbers=(0,), shared_bytes=0, more=""
+):
+    """The tape after a launch."""
+    names = "WARP, arrive_and_wait, block, blocks, entry, float32, float64, fma, functions, load, load4, shared, store"
+    lines = "".join(f"    {line}\n" for line in body.strip("\n").splitlines())
+    text = (
+        f"from rnncore.cuda.device import {names}\n"
+        f"from rnncore.cuda.device import sync, thread, threads, warp_max, warp_sum\n{more}\n"
+        f'F = functions("{dtype}")\n\n'
+        f'@entry("{dtype}")\ndef kernel(tape, weights, memory, numbers, counters, chunk):\n{lines}'
+    )
+    given = [put(np.array(values, dtype)) for values in (tape, weights, [0])]
+    given += [put(np.array(numbers, np.int64)), put(np.zeros(4, np.int32)), 3]
+    target.load(text).launch(blocks, MANY, shared_bytes, given, blocks > 1)
+    return xp.asnumpy(given[0])
+
+
+def shared_out(many, line):
+    return f"i = block() * threads() + thread()\nwhile i < {many}:\n    {line}\n    i += blocks() * threads()"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", POINTWISE)
+def test_an_op_gives_what_the_language_says(name, dtype):
+    row = POINTWISE[name]
+    values = np.array([0.0, 1.5, -2.0, 0.3, 40.0, -40.0, 200.0, np.inf, -np.inf, np.nan], dtype)
+    columns = [grid.ravel() for grid in np.meshgrid(*[values] * row.arity)]
+    n = columns[0].size
+    taken = [f"load(weights, i + {k * n})" for k in range(row.arity)]
+    taken = [f"F.gt({a}, load(weights, {row.arity * n}))" if k < row.conditions else a for k, a in enumerate(taken)]
+    call = f"op({', '.join(taken)})"
+    if row.boolean:
+        call = f"F.where({call}, load(weights, {row.arity * n + 1}), load(weights, {row.arity * n}))"
+    text = shared_out(n, f"store(tape, i, {call})").replace("F.gt", "gt").replace("F.where", "where")
+    more = f'op, gt, where = [vars(functions("{dtype}"))[k] for k in ("{RENAMED.get(name, name)}", "gt", "where")]'
+    got = launched(text, dtype, 2, tape=np.zeros(n), weights=[*np.concatenate(columns), 0, 1], more=more)
+    with np.errstate(all="ignore"):
+        want = row.numpy(*[c > 0 if k < row.conditions else c for k, c in enumerate(columns)]).astype(dtype)
+    np.testing.assert_allclose(got, want, rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).smallest_subnormal)
+
+
+def test_blocks_meet_at_every_step():
+    """Each block adds up, at each step, what all blocks wrote in the step before."""
+    body = """
+t = 0
+while t < numbers[0]:
+    total = float32(0)
+    k = 0
+    while k < blocks() * threads():
+        total += load(tape, (t % 2) * numbers[1] + k)
+        k += 1
+    value = total / float32(blocks() * threads()) + float32(thread())
+    store(tape, (1 - t % 2) * numbers[1] + block() * threads() + thread(), value)
+    t += 1
+    arrive_and_wait(counters, 2, t * blocks())
+"""
+    blocks, steps = min(target.properties().multiprocessors, 8), 20
+    n = blocks * MANY
+    got = launched(body, blocks=blocks, tape=np.zeros(2 * n), numbers=[steps, n])
+    want = np.arange(n) % MANY + (steps - 1) * (MANY - 1) / 2
+    np.testing.assert_allclose(got.reshape(2, n)[steps % 2], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_lanes_of_a_warp_add_up_and_find_the_largest(dtype):
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(MANY)
+    values[MANY - 1] = np.nan
+    body = (
+        "v, i = load(weights, thread()), thread()\nstore(tape, i, warp_sum(v))\nstore(tape, i + threads(), warp_max(v))"
+    )
+    got = launched(body, dtype, tape=np.zeros(2 * MANY), weights=values).reshape(2, -1, WARP)
+    groups = values.astype(dtype).reshape(-1, WARP)
+    np.testing.assert_allclose(got[0], np.repeat(groups.sum(1), WARP).reshape(got[0].shape), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(got[1], np.repeat(groups.max(1), WARP).reshape(got[1].shape))
+    assert (got[:, :-1] == got[:, :-1, :1]).all()  # the same bits in every lane
+
+
+def test_four_numbers_at_once_and_products_rounded_once():
+    body = "a, b, c, d = load4(weights, 4 * thread())\nstore(tape, thread(), fma(a, b, fma(c, d, a)))"
+    values = np.random.default_rng(0).standard_normal(4 * MANY).astype(np.float32)
+    a, b, c, d = values.reshape(-1, 4).astype(np.float64).T
+    inner = (c * d + a).astype(np.float32)
+    want = (a * b + inner).astype(np.float32)
+    np.testing.assert_array_equal(launched(body, tape=np.zeros(MANY), weights=values), want)
+
+
+def test_much_shared_memory():
+    size = target.properties().shared_bytes // 4
+    body = f"{shared_out(size, 'store(shared(float32), i, float32(i))')}\nsync()\n"
+    body += "if thread() == 0:\n    store(tape, 0, load(shared(float32), numbers[0]))"
+    assert launched(body, tape=[0], numbers=[size - 1], shared_bytes=4 * size) == [size - 1]
+
+
+@pytest.mark.parametrize("kind, bits", [("tile_tf32", 11), ("tile_bf16", 8)])
+def test_a_tile_on_tensor_cores(kind, bits):
+    """Operands that are exact in the narrow type: sums are exact but for their own rounding."""
+    rng = np.random.default_rng(0)
+    rows, columns, inner = 13, 27, 40
+    x, w = (rng.integers(-(2 ** (bits - 2)), 2 ** (bits - 2), (n, inner)) / 16 for n in (rows, columns))
+    body = f"""
+if thread() < WARP:
+    {kind}(weights, 0, {inner}, {rows}, weights, {rows * inner}, {inner}, {columns}, 0, {inner}, shared(float32), 0, 32)
+sync()
+{shared_out(rows * columns, f"store(tape, i, load(shared(float32), i // {columns} * 32 + i % {columns}))")}
+"""
+    more = f"from rnncore.cuda.tiles import {kind}"
+    got = launched(body, tape=np.zeros(rows * columns), weights=[*x.ravel(), *w.ravel()], shared_bytes=2048, more=more)
+    np.testing.assert_allclose(got.reshape(rows, columns), x @ w.T, rtol=1e-5, atol=1e-3)

@@ -1,0 +1,29 @@
+"""The suite under ``compute-sanitizer``: what memory it touches out of bounds, and races in shared memory."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnncore.cuda import target
+
+ROOT = Path(__file__).parent.parent.parent
+# What launches kernels; tests of the simulator and of the compiler do not
+SUITE = [path for path in sorted(Path(__file__).parent.glob("test_*.py")) if "put" in path.read_text()]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(target.simulated or bool(target.missing()), reason="there is no GPU"),
+    pytest.mark.skipif(shutil.which("compute-sanitizer") is None, reason="compute-sanitizer is not installed"),
+]
+
+
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck", "synccheck"])
+def test_nothing_is_found(tool):
+    command = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "99", "--target-processes", "all"]
+    command += [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--deselect", str(Path(__file__))]
+    done = subprocess.run([*command, *map(str, SUITE)], cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
