@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["cache_folder", "checksum", "keep", "kept", "sweep", "verified"]
+__all__ = ["cache_folder", "checksum", "keep", "kept", "sweep", "usable_root", "verified"]
 
 _STALE_SECONDS = 3600  # a folder is filled in milliseconds
 
@@ -41,7 +41,7 @@ def kept(key: str) -> dict[str, bytes] | None:
         return None
 
 
-def _usable_root() -> Path | None:
+def usable_root() -> Path | None:
     """The cache folder if it can be written and nobody else can write to it."""
     try:
         root = cache_folder()
@@ -81,7 +81,7 @@ def _private(folder: Path) -> bool:
 
 def keep(key: str, files: dict[str, bytes]) -> None:
     """Write a folder, if that can be done."""
-    root = _usable_root()
+    root = usable_root()
     if root is None:
         return
     sweep(root)

@@ -1,6 +1,9 @@
 """The distribution holds what the tree holds, and the engine names no component."""
 
 import ast
+import os
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
@@ -46,3 +49,42 @@ def imported(tree):
 def test_the_engine_imports_no_plugin(path):
     tree = ast.parse(path.read_text())
     assert not {"plugins", "rnncore_plugins"} & {name.split(".")[0] for name in imported(tree)}
+
+
+def test_no_cuda_package_comes_unasked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    words = ("cuda", "cupy", "nvidia")
+    assert not [need for need in project["dependencies"] if any(word in need for word in words)]
+    extras = project["optional-dependencies"]
+    assert all(any("cupy" in need for need in extras[name]) for name in ("cuda", "cuda13"))
+    assert not [need for name in ("test", "dev") for need in extras[name] if any(word in need for word in words)]
+
+
+def test_the_cpu_imports_nothing_of_the_gpu():
+    code = """
+import sys, numpy as np, rnncore as rn
+net = rn.Network(rn.cells.gru(3), inputs=rn.Tokens(4), outputs=4)
+params, x = net.init(), np.zeros((2, 3), int)
+net(params, x), net.loss_and_grad(params, x, x, loss="cross_entropy"), net.bind(params)(x)
+net.stream(params, batch=2).step(x[:, 0]), rn.generate(net, params, [[1]], steps=2)
+print([m for m in sys.modules if m.startswith(("cupy", "numba_cuda", "rnncore.cuda", "numba.cuda"))])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("make", ["net.init(device='cuda')", "net.init().to('cuda')"])
+def test_without_a_gpu_one_error_says_what_is_missing(make):
+    code = f"""
+import rnncore as rn
+net = rn.Network(rn.cells.gru(3), inputs=2)
+for _ in range(2):
+    try: {make}
+    except rn.InputError as error: print(error)
+"""
+    environment = {k: v for k, v in os.environ.items() if "CUDASIM" not in k} | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    told, again = done.stdout.splitlines()
+    assert told == again and told.startswith("device 'cuda' is not available: ")
+    assert "there is no NVIDIA driver on this machine" in told or "finds no GPU" in told or "gives up" in told
+    assert "pip install 'rnncore[cuda]'" in told or "not installed" not in told

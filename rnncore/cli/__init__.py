@@ -1,4 +1,4 @@
-"""The command ``rnncore``: train, predict, evaluate, translate, generate, explain, plugins."""
+"""The command ``rnncore``: train, predict, evaluate, translate, generate, explain, plugins, doctor."""
 
 from __future__ import annotations
 

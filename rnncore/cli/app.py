@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .doctor import doctor
 from .evaluate import evaluate
 from .explain import explain
 from .generate import generate
@@ -37,5 +38,5 @@ def _rnncore(
         print(context.get_help())
 
 
-for _command in (train, predict, evaluate, translate, generate, explain, plugins):
+for _command in (train, predict, evaluate, translate, generate, explain, plugins, doctor):
     app.command()(command_of(_command))

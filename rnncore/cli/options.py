@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from typer import Argument, Option
 
@@ -14,7 +14,8 @@ from ..errors import InputError
 from ..registry import current, load_file
 
 __all__ = [
-    "EvaluateOptions", "ExplainOptions", "PluginsOptions", "PredictOptions", "TrainOptions", "command_of",
+    "DoctorOptions", "EvaluateOptions", "ExplainOptions", "PluginsOptions", "PredictOptions", "TrainOptions",
+    "command_of",
 ]  # fmt: skip
 
 _KINDS = ("cell", "topology", "stack", "loss", "optimizer", "schedule")
@@ -223,6 +224,15 @@ class PluginsOptions(Components):
         _data(metavar="NAME", help="Kinds (cell, loss, ...) or components. By default all."),
     ] = None
     equations: Annotated[bool, Option("--equations", "-e", help="Show the author's text of each.")] = False
+
+
+@dataclass(kw_only=True)
+class DoctorOptions(Components):
+    """Options of ``rnncore doctor``."""
+
+    device: Annotated[
+        Literal["cpu", "cuda"] | None, Option(metavar="DEVICE", help="What must be usable: cpu, the default, or cuda.")
+    ] = None
 
 
 def command_of(command: Callable[[Any], None]) -> Callable[..., None]:

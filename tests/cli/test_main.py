@@ -9,7 +9,7 @@ import pytest
 
 from rnncore.cli import main
 
-COMMANDS = ["train", "predict", "evaluate", "translate", "generate", "explain", "plugins"]
+COMMANDS = ["train", "predict", "evaluate", "translate", "generate", "explain", "plugins", "doctor"]
 
 
 def options_of(command):

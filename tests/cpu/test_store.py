@@ -146,7 +146,7 @@ def test_a_kernel_that_others_can_write_to_is_not_used(fresh):
 
 def test_a_folder_that_can_only_be_read_serves(fresh, monkeypatch):
     fresh()
-    monkeypatch.setattr(folders, "_usable_root", lambda: None)  # the superuser can write everywhere
+    monkeypatch.setattr(folders, "usable_root", lambda: None)  # the superuser can write everywhere
     before = sorted(p.name for p in only_folder().rglob("*"))
     assert not compiled(fresh())
     assert compiled(fresh(TEXT + "\n"))
