@@ -126,6 +126,9 @@ class Lane:
     def iand(self, n: int):
         return self._new(self.b.and_(self.v, self.const(n)))
 
+    def ior(self, o):
+        return self._new(self.b.or_(self.v, self._other(o)))
+
     def to_float(self):
         elem = ir.FloatType() if self.elem.width == 32 else ir.DoubleType()
         return self._new(self.b.sitofp(self.v, self._like(elem)))
@@ -208,7 +211,8 @@ def tanh(x: Lane) -> Lane:
     scale = _two_to(t.as_int(), x.bits)
     m = p.fma(scale, scale - 1.0)
     y = m / (m + 2.0)
-    return x._new(x.intrinsic("llvm.copysign", y.v, x.v))
+    sign = x.as_int().iand(-(1 << x.bits - 1))  # y is not negative; NVVM 12 knows no copysign
+    return y.as_int().ior(sign).as_float()
 
 
 def log(x: Lane) -> Lane:

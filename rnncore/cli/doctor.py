@@ -146,9 +146,9 @@ def _trial(device: str) -> bool:
         _say(f"trial {device}", f"fails: {type(error).__name__}: {error}")
         return False
     want = reference.run(net, net.init(seed=0, dtype="float64"), x.astype("float64"))[0]
-    error = float(np.abs(y - want).max() / np.abs(want).max())
-    right = error <= _BOUND
-    told = f"{cell.name}(16): {'right' if right else 'WRONG'}, off by {error:.1e} of the largest output"
+    off = float(np.abs(y - want).max() / np.abs(want).max())
+    right = off <= _BOUND
+    told = f"{cell.name}(16): {'right' if right else 'WRONG'}, off by {off:.1e} of the largest output"
     _say(f"trial {device}", f"{told}; {first:.2f} s the first time, then {took * 1e3:.3f} ms a call")
     return right
 
