@@ -55,8 +55,8 @@ def add(backend: Any) -> None:
     _loaded[backend.device] = backend
 
 
-def backend_of(device: str) -> Backend:
-    """The backend of a device.
+def backend_of(device: str, products: str = "") -> Backend:
+    """The backend of a device; `products`: how it may round what it multiplies (see `Params.to`).
 
     Raises
     ------
@@ -72,7 +72,7 @@ def backend_of(device: str) -> Backend:
             if reason is not None:
                 raise InputError(f"device {device!r} is not available: {reason}")
         found = _loaded[device] = importlib.import_module(_MODULES[device], __package__)
-    return found
+    return found.rounding(products) if products else found
 
 
 def namespace(backend: Backend | None) -> Any:

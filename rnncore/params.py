@@ -15,6 +15,7 @@ from .errors import InputError
 __all__ = ["Params"]
 
 _DTYPES = ("float32", "float64")
+_PRODUCTS = {"exact": "", "tf32": "tf32", "bf16": "bf16"}
 
 
 class Params(Mapping):
@@ -35,6 +36,8 @@ class Params(Mapping):
     device : str
         ``"cpu"``, where `flat` is a NumPy array, or ``"cuda"``, where it is a CuPy array. It decides where calls with
         these parameters run (see `to`).
+    products : str
+        How a GPU may round what it multiplies in a loop: ``""``, not at all (see `to`).
 
     Raises
     ------
@@ -51,10 +54,10 @@ class Params(Mapping):
     array([1., 1.], dtype=float32)
     """
 
-    __slots__ = ("_shapes", "_views", "device", "flat")
+    __slots__ = ("_shapes", "_views", "device", "flat", "products")
     __array_ufunc__ = None
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], flat: Any):
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], flat: Any, products: str = ""):
         self.device: str = "cpu" if type(flat) is np.ndarray else device_of(flat) or "cpu"
         if self.device == "cpu":
             flat = np.ascontiguousarray(flat)
@@ -67,7 +70,7 @@ class Params(Mapping):
         if flat.shape != (size,):
             raise InputError(f"parameters of this layout need a vector of {size} numbers, got shape {flat.shape}")
         self._shapes = {k: tuple(s) for k, s in shapes.items()}
-        self.flat = flat
+        self.flat, self.products = flat, products
         self._views: dict[str, np.ndarray] = {}
         at = 0
         for path, shape in self._shapes.items():
@@ -118,29 +121,42 @@ class Params(Mapping):
 
     def copy(self) -> Params:
         """The same numbers in memory of their own."""
-        return Params(self._shapes, self.flat.copy())
+        return Params(self._shapes, self.flat.copy(), self.products)
 
     def with_flat(self, flat: Any) -> Params:
         """The same layout on the same device over another vector (kept, not copied, where it is there already)."""
-        return Params(self._shapes, self._here(flat, "flat"))
+        return Params(self._shapes, self._here(flat, "flat"), self.products)
 
     def astype(self, dtype: Any) -> Params:
         """A copy in another precision."""
-        return Params(self._shapes, self.flat.astype(dtype))
+        return Params(self._shapes, self.flat.astype(dtype), self.products)
 
-    def to(self, device: str) -> Params:
+    def to(self, device: str, *, products: str | None = None) -> Params:
         """The parameters on a device, ``"cpu"`` or ``"cuda"``: a copy, or themselves where they are there already.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+        products : {"exact", "tf32", "bf16"}, optional
+            How a GPU may round what it multiplies at each step of a loop of float32 numbers: not at all, or for its
+            tensor cores to tf32 (10 bits after the leading one) or bfloat16 (7 bits). Sums are of float32 numbers.
+            None: as it is, exact at first.
 
         Raises
         ------
         InputError
-            The device is unknown or absent; the text says what is missing.
+            The device is unknown or absent; the text says what is missing. Or the CPU is asked to round.
         """
+        if products not in (None, *_PRODUCTS):
+            raise InputError(f"products must be one of {', '.join(map(repr, _PRODUCTS))}, got {products!r}")
+        kind = self.products if products is None else _PRODUCTS[products]
+        if device == "cpu" and products is not None and kind:
+            raise InputError(f"products={products!r} is for a GPU's tensor cores, the device is {device!r}")
         if device == self.device:
-            return self
+            return self if kind == self.products else Params(self._shapes, self.flat, kind)
         backend = backend_of(device)
         host = self.flat if self.device == "cpu" else backend_of(self.device).get(self.flat)
-        return Params(self._shapes, host if device == "cpu" else backend.put(host))
+        return Params(self._shapes, host if device == "cpu" else backend.put(host), "" if device == "cpu" else kind)
 
     def _here(self, value: Any, what: str) -> Any:
         """An array on the device of the parameters; what is on the host is copied there."""
@@ -163,4 +179,5 @@ class Params(Mapping):
     def __repr__(self) -> str:
         rows = [f"  {path:<24} {'x'.join(map(str, a.shape)) or 'scalar'}" for path, a in self._views.items()]
         where = "" if self.device == "cpu" else f", on {self.device}"
+        where += f", {self.products} products" if self.products else ""
         return "\n".join([f"Params({self.flat.size} numbers, {self.dtype}{where})", *rows])

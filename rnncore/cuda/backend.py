@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from .space import put, xp
 
 __all__ = [
     "affine", "affine_backward", "array_type", "checkpointed_forward", "device", "empty", "get", "index",
-    "loop_backward", "loop_forward", "prepare", "put", "shown_as", "taken", "xp", "zeros",
+    "loop_backward", "loop_forward", "prepare", "put", "rounding", "shown_as", "taken", "xp", "zeros",
 ]  # fmt: skip
 
 device = "cuda"
@@ -34,3 +36,10 @@ def zeros(shape: tuple[int, ...], dtype) -> Any:
 def index(host: np.ndarray) -> Any:
     """A copy of `host` on the device."""
     return put(host)
+
+
+@lru_cache(maxsize=4)
+def rounding(products: str) -> Any:
+    """This backend, with kernels whose tensor cores round operands to ``"tf32"`` or ``"bf16"``."""
+    here = {name: globals()[name] for name in __all__}
+    return SimpleNamespace(**here | {"prepare": partial(prepare, products=products)})

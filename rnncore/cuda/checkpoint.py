@@ -12,6 +12,7 @@ from .. import stretches
 from ..layout import Layout
 from .run import LoopTape, loop_forward, prepare
 from .space import put
+from .weights import Prepared
 
 __all__ = ["CheckpointTape", "checkpointed_forward"]
 
@@ -23,8 +24,11 @@ class CheckpointTape(stretches.Stretches, LoopTape):
     every: int = 1
     starts: list[dict[str, Any]] = field(default_factory=list)
 
-    prepare = staticmethod(prepare)
     loop_forward = staticmethod(loop_forward)
+
+    def prepare(self, layer, which: str, params: Mapping[str, Any], sizes: Mapping[Any, int], dtype: str) -> Prepared:
+        """Kernels and packed weights, for products as those of the tape."""
+        return prepare(layer, which, params, sizes, dtype, products=self.products)
 
     @staticmethod
     def index(host: np.ndarray) -> Any:
@@ -40,6 +44,7 @@ def checkpointed_forward(
 
     def make(steps: int) -> CheckpointTape:
         y_rows, dtype = rows if out is None else out[2], np.dtype(prepared.code.dtype)
-        return CheckpointTape(layer, sizes, layout, dict(xs), rows, y_rows, None, tokens, dtype, sources, steps)
+        tape_of = (layer, sizes, layout, dict(xs), rows, y_rows, None, tokens, dtype, sources, prepared.products)
+        return CheckpointTape(*tape_of, every=steps)
 
     return stretches.checkpointed_forward(make, every, layout, prepared, state, out, extras)

@@ -124,6 +124,7 @@ def _module(w: Writer, body: list[str]) -> str:
         "from rnncore.cuda.device import WARP, anew, arrive_and_wait, block, entry, float32, float64, fma, function",
         "from rnncore.cuda.device import functions, load, load4, shared, store, sync, thread, threads",
         "from rnncore.cuda.device import warp_max, warp_sum",
+        *([f"from rnncore.cuda.tiles import tile_{w.tiling.tensor}"] if w.tiling.tensor else []),
         "",
         f'F = functions("{w.dtype}")',
         *[f"{name} = F.{name}" for name in ops],

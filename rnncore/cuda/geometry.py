@@ -15,6 +15,9 @@ __all__ = ["Geometry", "Shape", "chosen", "step_seconds"]
 
 _THREADS = 256
 _REGISTER_ROWS, _REGISTER_COLUMNS = 4, 4  # of a product that one thread sums
+_TENSOR_ROWS, _TENSOR_COLUMNS = 16, 32  # of a product that a warp sums with tensor cores
+_TENSOR_LEAST = 8  # rows of a slice, for these to be worth more than sums in registers
+_TENSOR_FMA = {"tf32": 512, "bf16": 1024}  # multiply-adds of a multiprocessor's tensor cores in a cycle
 _CLOCK = 1.7e9  # Hz
 _FMA = 128  # multiply-adds of a multiprocessor in a cycle (float32; float64: half)
 _SHARED = 128  # bytes that it reads of its shared memory in a cycle
@@ -36,6 +39,7 @@ class Shape:
     units: int  # the most that a size symbol of products has
     sums: int  # numbers each row that are summed over units
     item: int  # bytes of a number
+    tensor: str = ""  # how tensor cores may round operands
 
 
     def columns(self, k: int, members: int) -> int:
@@ -84,14 +88,17 @@ def laid_out(shape: Shape, device: Properties, slices: int, members: int) -> Geo
     threads = min(_THREADS, device.threads)
     columns = [padded(shape.columns(k, members)) for k in range(len(shape.products))]
     wide = _REGISTER_COLUMNS if max(columns, default=1) >= 2 * _REGISTER_COLUMNS else 1
+    tensor = shape.tensor if room >= _TENSOR_LEAST and threads >= device.warp else ""
     tile = room
     while tile:
         high = _REGISTER_ROWS if tile >= _REGISTER_ROWS else 1
+        high, wide = (_TENSOR_ROWS, _TENSOR_COLUMNS) if tensor else (high, wide)
         sums = [-(-tile // high) * -(-c // wide) for c in columns]
-        laned = tuple(_LANED * n <= threads for n in sums)
+        laned = tuple(bool(tensor) or _LANED * n <= threads for n in sums)
         inner = [sum(operands) for operands, _ in shape.products]
         splits = tuple(_split(k, n, threads, d, device.warp) for k, n, d in zip(inner, sums, laned))
-        wave = [sum(splits[k] * tile * columns[k] for k in w) for w in shape.waves]
+        apart = [len(operands) if tensor else 1 for operands, _ in shape.products]
+        wave = [sum(apart[k] * splits[k] * tile * columns[k] for k in w) for w in shape.waves]
         left = device.shared_bytes - (shape.sums * room + max(wave, default=0)) * shape.item
         if left >= 0:
             break
@@ -103,8 +110,8 @@ def laid_out(shape: Shape, device: Properties, slices: int, members: int) -> Geo
         size = sum(map(padded, operands) if d else operands) * c * shape.item
         resident.append(size <= left)
         left -= size if resident[-1] else 0
-    used = device.shared_bytes - left
-    return Geometry(slices, members, threads, tile, room, splits, Tiling(high, wide, tuple(resident), laned), used)
+    tiling = Tiling(high, wide, tuple(resident), laned, tensor)
+    return Geometry(slices, members, threads, tile, room, splits, tiling, device.shared_bytes - left)
 
 
 def _split(inner: int, sums: int, threads: int, laned: bool, warp: int) -> int:
@@ -121,7 +128,7 @@ def step_seconds(shape: Shape, g: Geometry) -> float:
         for k in wave:
             inner, columns = sum(shape.products[k][0]), shape.columns(k, g.members)
             sums, tiles = g.room * columns * inner, -(-g.room // g.tile)
-            rate = _FMA * min(1.0, g.threads / 256) * (4 / shape.item)
+            rate = _TENSOR_FMA.get(g.tiling.tensor, _FMA) * min(1.0, g.threads / 256) * (4 / shape.item)
             loads = sums * (1 / g.tiling.rows + 1 / g.tiling.columns) / 32  # a warp's, each a cycle of shared memory
             weights = tiles * inner * columns * shape.item / (_SHARED if g.tiling.resident[k] else _CACHE)
             cycles += max(sums / rate, loads, weights)

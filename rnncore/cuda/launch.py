@@ -83,9 +83,9 @@ class _Frame:
     table: Any = None
 
 
-def _framed(code: Code, sizes, layout: Layout, positions: int, parts, given) -> _Frame:
-    dims = _Dims(sizes, positions)
-    geometry = chosen(_shape(code, dims, layout), target.properties())
+def _framed(prepared: Prepared, layout: Layout, positions: int, parts, given) -> _Frame:
+    code, dims = prepared.code, _Dims(prepared.sizes, positions)
+    geometry = chosen(_shape(code, dims, layout, prepared.products), target.properties())
     kernel = code.kernel(geometry.tiling)
     offsets, work = dims.columns(kernel.columns)
     starts, most = layout.starts(max(1, WORK_BYTES // max(work * np.dtype(code.dtype).itemsize, 1)))
@@ -101,16 +101,16 @@ def _framed(code: Code, sizes, layout: Layout, positions: int, parts, given) -> 
     return _Frame(geometry, kernel, dims, offsets, work, starts, places, table | given, at)
 
 
-def _shape(code: Code, dims: _Dims, layout: Layout) -> Shape:
+def _shape(code: Code, dims: _Dims, layout: Layout, products: str) -> Shape:
     plain = code.plain
     index = {id(p): k for k, p in enumerate(plain.products)}
-    products = tuple(
+    sizes = tuple(
         (tuple(dims.number(v.shape[0]) for v in p.operands), tuple(dims.number(s.dim) for s in p.slots))
         for p in plain.products
     )
     waves = tuple(tuple(index[id(p)] for p in wave) for wave in code.plan.waves)
     units = max([dims.number(d) for d in plain.dims if d != POSITION], default=1)
-    return Shape(products, waves, layout.batch, units, len(plain.sums), np.dtype(code.dtype).itemsize)
+    return Shape(sizes, waves, layout.batch, units, len(plain.sums), np.dtype(code.dtype).itemsize, products)
 
 
 class Launch:
@@ -135,14 +135,20 @@ class Launch:
         self.prepared, self.layout, self.sources, self.parts = prepared, layout, sources, parts
         self.plan, self.dtype = prepared.code.plan, np.dtype(prepared.code.dtype)
         longest = 0 if sources is None else sources.longest
-        key = (prepared.code, tuple(prepared.sizes.items()), longest, tuple(parts.items()), tuple(sizes.items()))
+        items = (tuple(of.items()) for of in (prepared.sizes, parts, sizes))
+        key = (prepared.code, prepared.products, longest, *items)
         frame = layout.frames.get(key)
         if frame is None:
-            frame = kept(layout, key, _framed(prepared.code, prepared.sizes, layout, longest, parts, sizes))
+            frame = kept(layout, key, _framed(prepared, layout, longest, parts, sizes))
         self.frame, self.tape_parts = frame, tape
         self.packed = prepared.weights.packed(frame.geometry.members, frame.geometry.tiling)
         self.tape: Any = None
-        self.memory = xp.empty(frame.filled, self.dtype)
+        self.memory = self.room(frame.filled)
+
+    def room(self, numbers: int) -> Any:
+        """Memory; tensor cores read up to the ends of rows, which must hold numbers then."""
+        make = xp.zeros if self.prepared.products else xp.empty
+        return make(numbers, self.dtype)
 
     def number(self, dim: Any) -> int:
         return self.frame.dims.number(dim)

@@ -1,8 +1,9 @@
 """Products of a step: a few rows times a few columns are summed in registers over a share of the inner size.
 
 Where there are many sums, each thread has its own, and threads side by side have columns side by side. Where there are
-few, a warp has them together, and its lanes have inner indices side by side: `Tiling.laned`. Sums go to shared memory,
-share by share, and are added up in that order by the thread that has the row and unit.
+few, a warp has them together, and its lanes have inner indices side by side: `Tiling.laned`. Where operands may be
+rounded, tensor cores sum for a warp: `Tiling.tensor`. Sums go to shared memory, share by share, and are added up in
+that order by the thread that has the row and unit.
 
 A block's weights lie together: row by row of inner indices, of `pad` columns; or column by column, where each operand's
 inner indices begin at a multiple of four. So do rows of states and of work, and four numbers are read at a time.
@@ -45,6 +46,11 @@ def head_of_products(w: Writer) -> None:
     _shared_memory(w)
 
 
+def _shares(w: Writer, product: Product, k: int) -> str:
+    """Shares of the inner size whose sums are kept apart; of each operand, where tensor cores set them."""
+    return f"{len(product.operands)} * s_split_{k}" if w.tiling.tensor else f"s_split_{k}"
+
+
 def _unit(w: Writer, k: int) -> tuple[str, str]:
     """Who has a sum, and how many there are of these: warps or threads."""
     return ("warp", "warps") if w.tiling.laned[k] else ("tid", "width")
@@ -74,7 +80,7 @@ def _shared_memory(w: Writer) -> None:
         for product in wave:
             k = _index(w, product)
             w.head.append(f"partial_{k} = {at}")
-            at = f"partial_{k} + s_split_{k} * s_tile * s_pad_{k}"
+            at = f"partial_{k} + {_shares(w, product, k)} * s_tile * s_pad_{k}"
         if wave:
             w.head.append(f"p_sums = max(p_sums, {at})")
 
@@ -95,13 +101,45 @@ def stage_weights(w: Writer) -> None:
 def emit_product(w: Writer, product: Product) -> None:
     """Sum one product for the rows of the tile into shared memory."""
     k, tiling = _index(w, product), w.tiling
-    laned, (first, step) = tiling.laned[k], _unit(w, k)
+    first, step = _unit(w, k)
     if w.pretty:
         slots = " ".join(w.name(s.leaf) for s in product.slots)
         w.put(f"# {slots}: {' '.join(w.name(v) for v in product.operands)} times {_matrices(product)}")
     w.put(f"q, e, top, group = {first}, first_e{k}, first_top{k}, first_group{k}")
     w.block(f"while q < items{k}:")
-    w.block("if top < many:")
+    w.block(f"if top * {tiling.rows} < many:" if tiling.tensor else "if top < many:")
+    if tiling.tensor:
+        _tensor(w, product, k)
+    else:
+        _registers(w, product, k)
+    w.end()
+    w.put(f"q += {step}")
+    w.block(f"if q < items{k}:")
+    for line in _decomposed(k, "e", "top", "group", "q"):
+        w.put(line)
+    w.end(2)
+
+
+def _tensor(w: Writer, product: Product, k: int) -> None:
+    """A warp's 16 rows and 32 columns, by tensor cores."""
+    tiling = w.tiling
+    start = f"held_{k}" if tiling.resident[k] else f"at_pack{k}"
+    matrix = "shm" if tiling.resident[k] else "weights"
+    for o, operand in enumerate(product.operands):
+        array, base, ld, kind = w.locate(w.plan.place[operand.id])
+        count = w.count_of(operand.shape[0])
+        w.put(f"share = ({count} + 16 * s_split_{k} - 1) // (16 * s_split_{k}) * 16")
+        w.put(f"at_x0 = {base} + {w.row(kind, f'b0 + i0 + top * {tiling.rows}')} * {ld}")
+        w.put(f"at_w0 = {start} + group * {tiling.columns} * inner{k} + from_{k}_{o}")
+        w.put(f"at = partial_{k} + (({o} * s_split_{k} + e) * s_tile + top * {tiling.rows}) * s_pad_{k}")
+        w.put(f"tile_{tiling.tensor}({array}, at_x0, {ld}, min({tiling.rows}, many - top * {tiling.rows}), {matrix},")
+        w.put(f"          at_w0, inner{k}, min({tiling.columns}, s_pad_{k} - group * {tiling.columns}), e * share,")
+        w.put(f"          min((e + 1) * share, ({count} + 3) // 4 * 4), shm, at + group * {tiling.columns}, s_pad_{k})")
+
+
+def _registers(w: Writer, product: Product, k: int) -> None:
+    """A thread's or a warp's rows and columns, in registers."""
+    tiling, laned = w.tiling, w.tiling.laned[k]
     pairs = [(i, j) for i in range(tiling.rows) for j in range(tiling.columns)]
     for i, j in pairs:
         w.put(f"acc_{i}_{j} = {w.zero()}")
@@ -117,12 +155,8 @@ def emit_product(w: Writer, product: Product) -> None:
         for j in range(tiling.columns):
             w.put(f"store(shm, at + {i} * tops{k} * s_pad_{k} + {j}, acc_{i}_{j})")
         w.end()
-    w.end(2 if laned else 1)
-    w.put(f"q += {step}")
-    w.block(f"if q < items{k}:")
-    for line in _decomposed(k, "e", "top", "group", "q"):
-        w.put(line)
-    w.end(2)
+    if laned:
+        w.end()
 
 
 def _operand(w: Writer, product: Product, k: int, o: int) -> None:
@@ -213,7 +247,7 @@ def partial_sums(w: Writer, body, product: Product, slots: dict[int, str]) -> No
             body.put(f"{at} = partial_{k} + r * s_pad_{k} + first_{k}_{j} + u - {first}")
             lines.append(f"{name} = add({name}, load(shm, {at} + e * s_tile * s_pad_{k}))")
     body.put("e = 0")
-    body.block(f"while e < s_split_{k}:")
+    body.block(f"while e < {_shares(w, product, k)}:")
     for line in lines:
         body.put(line)
     body.put("e += 1")

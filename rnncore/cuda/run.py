@@ -33,6 +33,7 @@ class LoopTape:
     tokens: bool
     dtype: np.dtype
     sources: Sources | None = None
+    products: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -99,7 +100,7 @@ def loop_forward(
     parts, numbers = _forward_parts(prepared, layout, inputs, wanted, sources)
     tape = tape_parts(plan, sizes, layout)
     launch = Launch(prepared, layout, sources, tape, parts, numbers)
-    launch.tape = xp.empty(tape.size, dtype)
+    launch.tape = launch.room(tape.size)
     for s in step.states:
         given = state.get(s)
         tape.states(launch.tape, s)[: layout.batch] = 0 if given is None else sorted_to(layout, given)
@@ -112,7 +113,8 @@ def loop_forward(
     final = {s: tape.states(launch.tape, s)[ends_of(layout, s in plan.history)] for s in step.states}
     if not training:
         return final, None
-    return final, LoopTape(layer, sizes, layout, dict(xs), rows, y_rows, launch.tape, tokens, dtype, sources)
+    tape_of = (layer, sizes, layout, dict(xs), rows, y_rows, launch.tape, tokens, dtype, sources, prepared.products)
+    return final, LoopTape(*tape_of)
 
 
 def _forward_parts(prepared: Prepared, layout: Layout, inputs, wanted, sources):

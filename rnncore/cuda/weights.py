@@ -72,13 +72,16 @@ class Prepared:
     code: Code
     sizes: Mapping[Any, int]
     weights: Weights
+    products: str = ""  # how tensor cores may round operands
 
 
-def prepare(layer: Stepped, which: str, params: Mapping[str, Any], sizes, dtype: str, stored: str = "") -> Prepared:
-    """Kernels and packed weights of a layer (see `rnncore.backends`)."""
+def prepare(
+    layer: Stepped, which: str, params: Mapping[str, Any], sizes, dtype: str, stored: str = "", products: str = ""
+) -> Prepared:
+    """Kernels and packed weights of a layer (see `rnncore.backends`); `products`: see `Params.to`."""
     step, code = layer.step, code_of(layer.step, which, dtype)
     values = call_values(step, params, sizes, dtype, put)
-    return Prepared(code, sizes, Weights(code, params, values, sizes))
+    return Prepared(code, sizes, Weights(code, params, values, sizes), products if dtype == "float32" else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,13 +29,15 @@ class Tiling:
 
     ``rows`` and ``columns`` of a product that are summed in registers; for each product of the loop, in the order of
     waves, whether its weights are ``resident`` in shared memory, and whether the lanes of a warp share out its inner
-    size rather than its columns: ``laned``.
+    size rather than its columns: ``laned``. With ``tensor``, "tf32" or "bf16", all products go through tensor cores,
+    which round their operands so: a warp has sums of 16 rows and 32 columns, and weights lie as where lanes share.
     """
 
     rows: int
     columns: int
     resident: tuple[bool, ...]
     laned: tuple[bool, ...]
+    tensor: str = ""
 
 
 @dataclass(eq=False)
