@@ -14,7 +14,7 @@ from ..plan.model import Plan, Product
 from . import target
 from .geometry import Geometry, Shape, chosen
 from .rows import kept
-from .space import put, xp
+from .space import put, put_to_stay, xp
 from .weights import Code, Prepared
 from .writer import Kernel, padded
 
@@ -190,7 +190,7 @@ class Launch:
         if self.sources is not None:
             return put(self._numbers())
         if self.frame.table is None:
-            self.frame.table = put(self._numbers())
+            self.frame.table = put_to_stay(self._numbers())
         return self.frame.table
 
     def _numbers(self) -> np.ndarray:

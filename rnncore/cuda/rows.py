@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..layout import Layout, Rows
-from .space import put
+from .space import put_to_stay
 
 __all__ = ["ends_of", "gathered", "kept", "previous", "scatter", "sorted_back", "sorted_to", "turns_of"]
 
@@ -48,7 +48,7 @@ def _in_order(layout: Layout, rows: Rows) -> Any:
     found = layout.frames.get(key)
     if found is None:
         t, b = _steps(layout)
-        found = kept(layout, key, put(layout.sorted(rows.base)[b] + t * rows.step))
+        found = kept(layout, key, put_to_stay(layout.sorted(rows.base)[b] + t * rows.step))
     return found
 
 
@@ -68,7 +68,7 @@ def previous(layout: Layout) -> Any:
     if found is None:
         t, b = _steps(layout)
         before = np.where(t == 0, b, layout.batch + layout.offsets[np.maximum(t - 1, 0)] + b)
-        found = kept(layout, "previous", put(before))
+        found = kept(layout, "previous", put_to_stay(before))
     return found
 
 
@@ -80,7 +80,7 @@ def ends_of(layout: Layout, history: bool) -> Any:
         rows = layout.finals if history else layout.turns
         back = np.empty_like(rows)
         back[layout.order] = rows
-        found = kept(layout, key, put(back))
+        found = kept(layout, key, put_to_stay(back))
     return found
 
 
@@ -102,5 +102,5 @@ def sorted_back(layout: Layout, array: Any) -> Any:
 def _order(layout: Layout, key: str, host: np.ndarray) -> Any:
     found = layout.frames.get(key)
     if found is None:
-        found = kept(layout, key, put(host))
+        found = kept(layout, key, put_to_stay(host))
     return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import target
 
-__all__ = ["put", "xp"]
+__all__ = ["put", "put_to_stay", "xp"]
 
 xp: Any = importlib.import_module(".standin" if target.simulated else "cupy", __package__)
 
@@ -17,3 +17,11 @@ xp: Any = importlib.import_module(".standin" if target.simulated else "cupy", __
 def put(host: np.ndarray) -> Any:
     """A copy of a host array on the device."""
     return xp.asarray(host)
+
+
+def put_to_stay(host: np.ndarray) -> Any:
+    """A copy of a host array on the device for calls on any stream: it is there before this returns."""
+    made = put(host)
+    if not target.simulated:
+        xp.cuda.get_current_stream().synchronize()
+    return made

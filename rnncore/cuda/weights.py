@@ -15,7 +15,7 @@ from ..plan.kernels import plan_of
 from ..plan.model import Plan, Product
 from ..reference.parameters import call_values
 from .emit import emit
-from .space import put, xp
+from .space import put, put_to_stay, xp
 from .writer import Kernel, Tiling, padded
 
 __all__ = ["Code", "Packed", "Prepared", "Weights", "code_of", "prepare"]
@@ -36,7 +36,7 @@ class Code:
         found = self.numbers.get(key)
         if found is None:
             values = [n.value if n.op == "const" else sizes[n.attrs[0]] for n in self.plain.constants]
-            found = self.numbers[key] = put(np.array(values or [0], self.dtype))
+            found = self.numbers[key] = put_to_stay(np.array(values or [0], self.dtype))
         return found
 
     def kernel(self, tiling: Tiling) -> Kernel:
@@ -187,4 +187,4 @@ def _columns(slots: tuple[int, ...], members: int) -> tuple[Any, int]:
             first, end = m * n // members, (m + 1) * n // members
             table[m, at : at + end - first] = np.arange(full + first, full + end)
             at, full = at + end - first, full + n
-    return put(table.ravel()), pad
+    return put_to_stay(table.ravel()), pad
