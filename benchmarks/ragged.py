@@ -40,29 +40,11 @@ def ours(one: Case, lengths: np.ndarray | None) -> dict[str, Callable[[], Any]]:
 def packed(one: Case, lengths: np.ndarray, threads: int) -> dict[str, Callable[[], Any]]:
     """PyTorch's layer on packed sequences."""
     import torch
-    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-    from .peers.pytorch import layer
+    from .peers.pytorch import layer_calls
 
     torch.set_num_threads(threads)
-    made, n = layer(one), torch.from_numpy(lengths)
-    x, dy = (torch.from_numpy(np.ascontiguousarray(v.swapaxes(0, 1))) for v in (one.x, one.dy))
-    traced = x.clone().requires_grad_(True)
-
-    def run(x):
-        y, _ = made(pack_padded_sequence(x, n, enforce_sorted=False))
-        return pad_packed_sequence(y, total_length=len(x))[0]
-
-    def infer():
-        with torch.inference_mode():
-            run(x)
-
-    def train():
-        made.zero_grad()
-        traced.grad = None
-        run(traced).backward(dy)
-
-    return {"infer": infer, "train": train}
+    return layer_calls(one, lengths=lengths)
 
 
 class Ragged:

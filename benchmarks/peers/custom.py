@@ -128,15 +128,17 @@ def in_jax(custom: Custom, one: Case, threads: int) -> dict[str, Callable[[], An
     return compiled(run, weights(custom, one), one.x, one.dy)
 
 
-def in_torch(custom: Custom, one: Case, threads: int) -> dict[str, Callable[[], Any]]:
+def in_torch(
+    custom: Custom, one: Case, threads: int, device: str = "cpu", dtype: Any = None
+) -> dict[str, Callable[[], Any]]:
     import torch
 
     torch.set_num_threads(threads)
     m = SimpleNamespace(
         sigmoid=torch.sigmoid, tanh=torch.tanh, relu=torch.relu, split=lambda a, n: a.chunk(n, 1)
     )  # fmt: skip
-    p = {k: torch.from_numpy(v).requires_grad_(True) for k, v in weights(custom, one).items()}
-    x, dy = (torch.from_numpy(np.ascontiguousarray(v.swapaxes(0, 1))) for v in (one.x, one.dy))
+    p = {k: torch.from_numpy(v).to(device, dtype).requires_grad_(True) for k, v in weights(custom, one).items()}
+    x, dy = (torch.from_numpy(np.ascontiguousarray(v.swapaxes(0, 1))).to(device, dtype) for v in (one.x, one.dy))
     traced = x.clone().requires_grad_(True)
 
     def run(x):

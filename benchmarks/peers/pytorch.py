@@ -47,18 +47,33 @@ def calls(one: Case, threads: int) -> dict[str, Callable[[], Any]]:
     import torch
 
     torch.set_num_threads(threads)
-    made = layer(one)
-    x, dy = (torch.from_numpy(np.ascontiguousarray(v.swapaxes(0, 1))) for v in (one.x, one.dy))
+    return layer_calls(one)
+
+
+def layer_calls(one: Case, device: str = "cpu", dtype: Any = None, lengths: Any = None) -> dict[str, Callable[[], Any]]:
+    """``infer`` and ``train`` of their module on a device, in a precision; of packed sequences if there are lengths."""
+    import torch
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    made = layer(one).to(device, dtype)
+    x, dy = (torch.from_numpy(np.ascontiguousarray(v.swapaxes(0, 1))).to(device, dtype) for v in (one.x, one.dy))
     traced = x.clone().requires_grad_(True)
+    counts = None if lengths is None else torch.from_numpy(lengths)
+
+    def run(x):
+        if counts is None:
+            return made(x)[0]
+        packed = pack_padded_sequence(x, counts, enforce_sorted=False)
+        return pad_packed_sequence(made(packed)[0], total_length=len(x))[0]
 
     def infer():
         with torch.inference_mode():
-            return made(x)[0]
+            return run(x)
 
     def train():
         made.zero_grad()
         traced.grad = None
-        made(traced)[0].backward(dy)
+        run(traced).backward(dy)
         return traced.grad
 
     return {"infer": infer, "train": train}

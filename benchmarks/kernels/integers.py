@@ -1,0 +1,37 @@
+"""What PTX's instructions on integers and conditions compute, for all threads at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["OPS"]
+
+
+def _divided(op, a, b):
+    b = np.where(b == 0, 1, b)
+    return np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))
+
+
+def _converted(op, a):
+    if op[1] == "u32" or op[2] == "u32":
+        return a & 0xFFFFFFFF
+    return a
+
+
+_COMPARED = {
+    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
+    "lo": np.less, "hi": np.greater, "ls": np.less_equal, "hs": np.greater_equal,
+}  # fmt: skip
+OPS = {
+    "mov": lambda op, a: a, "cvta": lambda op, a: a, "cvt": _converted,
+    "add": lambda op, a, b: a + b, "sub": lambda op, a, b: a - b, "neg": lambda op, a: -a,
+    "mul": lambda op, a, b: a * b, "mad": lambda op, a, b, c: a * b + c, "abs": lambda op, a: np.abs(a),
+    "min": lambda op, a, b: np.minimum(a, b), "max": lambda op, a, b: np.maximum(a, b),
+    "div": _divided, "rem": lambda op, a, b: a - b * _divided(op, a, b),
+    "and": lambda op, a, b: a & b, "or": lambda op, a, b: a | b, "xor": lambda op, a, b: a ^ b,
+    "not": lambda op, a: ~a, "shl": lambda op, a, b: a << b,
+    "shr": lambda op, a, b: a >> b if op[1][0] == "s" else (a.view(np.uint64) >> b.astype(np.uint64)).astype(np.int64),
+    "selp": lambda op, a, b, p: np.where(p, a, b),
+    "setp": lambda op, a, b: _COMPARED[op[1]](a, b),
+    "shfl": lambda op, a, *rest: a, "activemask": lambda op, *rest: np.int64(0),
+}  # fmt: skip

@@ -1,0 +1,98 @@
+"""The launches of a training step on a device that is not there: texts of kernels, tables, layouts.
+
+The engine itself prepares them, over host arrays that stand in for the device's; only the launch is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Recorded", "launches"]
+
+STEPS = 4
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A launch that was not made."""
+
+    text: str
+    blocks: int
+    threads: int
+    shared_bytes: int
+    numbers: np.ndarray
+    chunk: int
+
+    def number(self, name: str) -> int:
+        """What the kernel reads under a name from the head of its table."""
+        return int(self.numbers[int(re.search(rf"^    {name} = numbers\[(\d+)\]$", self.text, re.MULTILINE)[1])])
+
+    @property
+    def resident(self) -> bool:
+        """Whether all weights of the loop stay in shared memory."""
+        every, held = (set(re.findall(rf"\b{name}_(\d+)\b", self.text)) for name in ("p_pack", "held"))
+        return every <= held
+
+
+def launches(net: Any, batch: int, device: Any) -> dict[str, Recorded]:
+    """What a layer's ``forward`` and ``backward`` would launch on a device of those properties.
+
+    Parameters
+    ----------
+    net : rnncore.Network
+        Of one layer.
+    batch : int
+    device : rnncore.cuda.target.Properties
+    """
+    with np.errstate(all="ignore"), _recorder(device) as seen:
+        from rnncore.cuda import standin
+        from rnncore.cuda.backend import loop_backward, loop_forward, prepare
+        from rnncore.layout import Rows, layout_of
+
+        ((layer, sizes),) = net.loops.values()
+        step, dtype = layer.step, "float32"
+        layout = layout_of(np.full(batch, STEPS, np.int64), False)  # with nothing kept of another device
+        rows = Rows(np.arange(batch) * STEPS, 1)
+
+        def zeros(*shape):
+            return standin.asarray(np.zeros(shape, dtype))
+
+        params = {p.name: zeros(*net.shapes[p.name]) for p in step.params}
+        xs = {name: zeros(batch * STEPS, sizes[step.dims[name]]) for name in step.inputs}
+        y = zeros(batch * STEPS, sizes[step.output.shape[0]])
+        state = {s: zeros(batch, sizes[step.dims[s]]) for s in step.states}
+        forward = prepare(layer, "forward", params, sizes, dtype)
+        _, tape = loop_forward(layer, sizes, forward, layout, xs, rows, state, (y, 0, rows), True, False)
+        grads = {name: zeros(*p.shape) for name, p in params.items()}
+        loop_backward(tape, params, (y, 0), {}, tuple(step.inputs), grads)
+    return dict(zip(("forward", "backward"), seen, strict=True))
+
+
+@contextmanager
+def _recorder(device: Any) -> Iterator[list[Recorded]]:
+    """Whatever is launched inside is only written down, the first launch of each kernel."""
+    from rnncore.cuda import target
+
+    seen: dict[str, Recorded] = {}
+
+    def load(text: str) -> Any:
+        def launch(blocks, threads, shared_bytes, arrays, cooperative, stream=None) -> None:
+            seen.setdefault(text, Recorded(text, blocks, threads, shared_bytes, arrays[3].host.copy(), arrays[5]))
+
+        return SimpleNamespace(launch=launch)
+
+    before = target.simulated, target.properties, target.load
+    try:
+        target.simulated = True  # arrays of the host stand in for the device's
+        target.properties, target.load = lambda: device, load
+        yield (found := [])
+        found += seen.values()
+    finally:
+        target.simulated, target.properties, target.load = before
