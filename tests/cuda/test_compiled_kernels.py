@@ -1,0 +1,47 @@
+"""The kernels of cells, compiled and linked for two generations of devices: of one type, and in registers."""
+
+import pytest
+import stress
+
+import rnncore as rn
+from rnncore.cuda import target
+from rnncore.cuda.emit import emit
+from rnncore.cuda.writer import Tiling
+from rnncore.plan.kernels import plan_of
+
+if target.missing_to_compile():
+    pytest.skip(str(target.missing_to_compile()), allow_module_level=True)
+
+CAPABILITIES = [(8, 0), (9, 0)]
+WHICH = ("infer", "forward", "backward")
+# rows, columns, and whether weights are near and a warp's lanes share out the inner size
+TILINGS = [(1, 4, False), (4, 4, True)]
+compiled = {}
+
+
+def report(layer, which, dtype, tiling, capability):
+    plan = plan_of(layer.step, which)
+    rows, columns, near = tiling
+    many = sum(map(len, plan.waves))
+    text = emit(plan, dtype, Tiling(rows, columns, (near,) * many, (near,) * many), False).text
+    if (text, capability) not in compiled:
+        compiled[text, capability] = target.compiled(text, capability)
+    return compiled[text, capability]
+
+
+@pytest.mark.parametrize("capability, tiling", [*zip(CAPABILITIES, TILINGS)], ids=str)
+@pytest.mark.parametrize("which", WHICH)
+@pytest.mark.parametrize("layer", [rn.cells.vanilla(4), rn.cells.lstm(4), rn.cells.gru(4, reset="after")], ids=str)
+def test_kernels_keep_within_the_registers(layer, which, capability, tiling):
+    found = report(layer, which, "float32", tiling, capability)
+    assert found.spill_stores == found.spill_loads == found.stack_bytes == found.float64_instructions == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("tiling", TILINGS, ids=str)
+@pytest.mark.parametrize("name", stress.CELLS)
+def test_every_kernel_links_and_is_of_its_own_type_alone(name, tiling, capability):
+    layer = stress.CELLS[name](stress.UNITS.get(name, 5))
+    for which in WHICH:
+        assert report(layer, which, "float32", tiling, capability).float64_instructions == 0
