@@ -34,8 +34,9 @@ def loop_backward(
     boundary, direct = adjoint_of(step).boundary, direct_gradients(step)
     names = [total.name for total in prepared.code.plan.sums if total.name not in direct]
     sums = {name: xp.zeros([sizes[d] for d in boundary[name].shape], dtype) for name in names}
+    seen = {name: (dsources or {})[name] for name in step.sources}
     for part in tape.parts(params):
-        dfinal = _Reverse(part, prepared, adjoints, dxs, {**grads, **sums}, dsources or {}).run(dfinal)
+        dfinal = _Reverse(part, prepared, adjoints, dxs, {**grads, **sums}, seen).run(dfinal)
     for name, g in parameter_gradients(step, params, sizes, sums, put).items():
         grads[name][...] += g.astype(dtype)
     return dxs, dfinal
@@ -48,7 +49,7 @@ class _Reverse:
         self.tape, self.layout, self.plan = tape, tape.layout, prepared.code.plan
         self.totals, self.dxs, self.dsources = totals, dxs, dsources
         self.inputs = {name: gathered(tape.layout, tape.rows, tape.xs[name]) for name in tape.layer.step.inputs}
-        self.kept = tape_parts(self.plan, tape.sizes, tape.layout)
+        self.kept = tape_parts(self.plan, tape.sizes, tape.layout, tape.sources)
         self.given = self._adjoints(adjoints)
         parts, numbers = self._parts(prepared)
         self.launch = Launch(prepared, tape.layout, tape.sources, self.kept, parts, numbers)

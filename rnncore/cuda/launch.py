@@ -45,8 +45,8 @@ class _Dims:
 class TapeParts:
     """Where states and saved columns lie in the array that a forward pass keeps."""
 
-    def __init__(self, plan: Plan, sizes: Mapping[Any, int], layout: Layout):
-        dims = _Dims(sizes)
+    def __init__(self, plan: Plan, sizes: Mapping[Any, int], layout: Layout, positions: int):
+        dims = _Dims(sizes, positions)
         self.widths = {s: dims.number(dim) for s, dim in plan.states.items()}
         self.batch, self.many = layout.batch, layout.rows
         self.rows = {s: self.batch + (self.many if s in plan.history else self.batch) for s in plan.states}

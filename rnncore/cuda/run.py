@@ -47,11 +47,12 @@ class LoopTape:
         self.kept = None
 
 
-def tape_parts(plan, sizes: Mapping[Any, int], layout: Layout) -> TapeParts:
+def tape_parts(plan, sizes: Mapping[Any, int], layout: Layout, sources: Sources | None) -> TapeParts:
     """The parts of a tape; kept with the layout."""
-    key = "tape", tuple(plan.states.items()), tuple(plan.saved.items()), plan.history, tuple(sizes.items())
+    positions = 0 if sources is None else sources.longest
+    key = "tape", tuple(plan.states.items()), tuple(plan.saved.items()), plan.history, tuple(sizes.items()), positions
     found = layout.frames.get(key)
-    return kept(layout, key, TapeParts(plan, sizes, layout)) if found is None else found
+    return kept(layout, key, TapeParts(plan, sizes, layout, positions)) if found is None else found
 
 
 def input_parts(prepared: Prepared, inputs: Mapping[str, Any]) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
@@ -98,7 +99,7 @@ def loop_forward(
     wanted = {"y": out and out[:2], **{name: (extras[name], 0) if extras and name in extras else None
                                        for name in step.extras}}  # fmt: skip
     parts, numbers = _forward_parts(prepared, layout, inputs, wanted, sources)
-    tape = tape_parts(plan, sizes, layout)
+    tape = tape_parts(plan, sizes, layout, sources)
     launch = Launch(prepared, layout, sources, tape, parts, numbers)
     launch.tape = launch.room(tape.size)
     for s in step.states:

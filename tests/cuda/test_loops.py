@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import stress
+from writers import SCORERS, Problem, combined
 
 import rnncore as rn
 from rnncore import reference, testing
@@ -59,3 +60,22 @@ def test_every_layout_gives_what_the_reference_does_and_races_with_nobody(name, 
         testing.close(f"gradient of {path}", found, grads[path], 1e-10)
     for key, d in (got_dx if isinstance(got_dx, dict) else {"x": got_dx}).items():
         testing.close(f"gradient of {key}", d, dx[key], 1e-10)
+
+
+@pytest.mark.parametrize("layout", ["members", "both, lanes", "far weights"])
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_decoders_attend_in_every_layout(scorer, layout, monkeypatch):
+    p = Problem(combined("gru", scorer))
+    y, final, (dx, dstate, grads) = p.back()
+    force(monkeypatch, *LAYOUTS[layout])
+    p.params = p.params.to("cuda")
+    with simulator.watched():
+        got_y, got_final, (got_dx, got_dstate, got) = p.back()
+    testing.close("y", got_y, y, 1e-12)
+    testing.close("gradient of x", got_dx, dx, 1e-10)
+    for path in final:
+        testing.close(path, got_final[path], final[path], 1e-12)
+    for path in dstate:
+        testing.close(f"gradient of the initial {path}", got_dstate[path], dstate[path], 1e-10)
+    for path, found in got.to("cpu").items():
+        testing.close(f"gradient of {path}", found, grads[path], 1e-10)

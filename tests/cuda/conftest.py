@@ -1,0 +1,11 @@
+"""What the tests of decoders share, as an importable module."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+if "writers" not in sys.modules:
+    path = Path(__file__).parents[1] / "conformance" / "writers.py"
+    spec = importlib.util.spec_from_file_location("writers", path)
+    sys.modules["writers"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["writers"])
