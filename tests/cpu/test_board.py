@@ -11,6 +11,8 @@ from rnncore.cpu.board import BOARD, SHARED
 from rnncore.cpu.loop import functions, native
 from rnncore.cpu.memory import address_of
 from rnncore.cpu.pool import room_address, wait_address
+from rnncore.cpu.run import threads_for
+from rnncore.layout import layout_of
 
 rng = np.random.default_rng(0)
 
@@ -73,3 +75,12 @@ def test_one_sequence_has_the_same_bits_with_any_number_of_threads(cell, weights
     for other in seen[1:]:
         for a, b in zip(seen[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("cell, threads", [(rn.cells.gru(128, reset="before"), 1), (rn.cells.lstm(128), 2)])
+def test_one_sequence_has_helpers_where_a_step_has_work_for_them(cell, threads, monkeypatch):
+    monkeypatch.setenv("RNNCORE_NUM_THREADS", "2")
+    net = rn.Network(cell, inputs=128)
+    layer, sizes = net.loops[""]
+    prepared = net.bind(net.init(seed=0)).loops[""]
+    assert threads_for(layer, sizes, layout_of(np.array([100]), True), prepared.packing) == threads

@@ -46,6 +46,16 @@ def test_any_shape(m, n, k, dtype):
     check(m, n, k, dtype)
 
 
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("n", [64, 130, 256, 389, 512])
+def test_a_row_alone_has_the_bits_that_it_has_among_others(dtype, n):
+    for k in (16, 100, 200):  # a matrix that two panels are read of at once, and one too large for that
+        rows, v, c, _ = arrays(7, n, k, dtype)
+        among = affine(rows, v, c)
+        for m in range(7):
+            np.testing.assert_array_equal(affine(rows[m : m + 1], v, c), among[m : m + 1])
+
+
 def test_no_rows():
     rows, v, c, dy = arrays(0, 3, 2, "float64")
     assert affine(rows, v, c).shape == (0, 3)
