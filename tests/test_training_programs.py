@@ -167,6 +167,16 @@ def test_large_weights_go_the_long_way(monkeypatch):
     np.testing.assert_equal(got[2], got[0])
 
 
+def test_weights_that_are_worth_threads_give_the_same_bits(again, monkeypatch):
+    monkeypatch.setattr("rnncore.cpu.stepping.PARALLEL_BYTES", 100)
+    own = rn.Network(stress.both_ways(stress.memory(40)), inputs=3)
+    values, data = own.init(seed=0), inputs_of(own, 33, 20, "float32")
+    want = step(fresh(own), values, data)
+    for threads in ("1", "2", "3"):
+        monkeypatch.setenv("RNNCORE_NUM_THREADS", threads)
+        np.testing.assert_equal(again(step, own, values, data), want)
+
+
 def test_loops_that_are_worth_threads_give_the_same_bits(again, monkeypatch):
     own = rn.Network(stress.both_ways(stress.memory(24)), inputs=3, outputs=2)
     values, data = own.init(seed=0), inputs_of(own, 17, 40, "float32")

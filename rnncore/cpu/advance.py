@@ -15,7 +15,7 @@ __all__ = ["runner"]
 FIXED, STATE, ROOM, X, Y, LENGTHS, PARAMS, TAPE, DX, GRADS = range(10)  # places that memory is in
 PLACES = 10
 LOADED = 16  # onto a place: not an address in it, but the integer that lies there
-RUN, ROWS, CALL, TOKENS = range(4)  # instructions
+RUN, ROWS, CALL, TOKENS, TEAM = range(5)  # instructions
 COPY, ADD, SCALE = range(3)  # what an instruction does to rows
 WORDS = 16  # int64 of an instruction
 
@@ -43,6 +43,22 @@ def place(room, at):
 
 
 @lowered
+def together(at, job, boxes, workers):
+    if workers:
+        call_launch(load_int(at + 64), (boxes, workers, load_int(at + 8), job))
+    else:
+        call_kernel(load_int(at + 8), (job, 0))
+
+
+@lowered
+def team(room, at, boxes, workers):
+    table, job = load_int(at + 16), room + load_int(at + 48)
+    for k in range(load_int(at + 24)):
+        store_int(job + 8 * k, place(room, table + 16 * k))
+    together(at, job, boxes, min(workers, load_int(at + 56)))
+
+
+@lowered
 def run(room, at, boxes, workers):
     table, many, job = load_int(at + 16), load_int(at + 24), room + load_int(at + 48)
     for k in range(many):
@@ -55,11 +71,7 @@ def run(room, at, boxes, workers):
         sizes = job + 24 + 8 * many
     store_int(job + 8, sizes)
     store_int(job + 16, load_int(at + 40))
-    workers = min(workers, load_int(at + 56))
-    if workers:
-        call_launch(load_int(at + 64), (boxes, workers, load_int(at + 8), job))
-    else:
-        call_kernel(load_int(at + 8), (job, 0))
+    together(at, job, boxes, min(workers, load_int(at + 56)))
 
 
 @lowered
@@ -107,6 +119,8 @@ def steps(program, room, boxes, workers):
             rows(room, at)
         elif what == {call}:
             library(room, at)
+        elif what == {team}:
+            team(room, at, boxes, workers)
         elif not within(room, at):
             return 1
     return 0
@@ -237,7 +251,7 @@ def runner(dtype: str) -> SimpleNamespace:
     arguments = ",\n".join(f"        place(room, table + {16 * k})" for k in range(16))
     text = _TEXT.format(
         dtype=dtype, count=host().lanes(dtype), item=np.dtype(dtype).itemsize, add=ADD, scale=SCALE, run=RUN,
-        rows=ROWS, call=CALL, words=WORDS, loaded=LOADED, places=PLACES, arguments=arguments,
+        rows=ROWS, call=CALL, team=TEAM, words=WORDS, loaded=LOADED, places=PLACES, arguments=arguments,
     )  # fmt: skip
     advance, go, narrow, *others = exported(load_module(text), 3 + len(_FUNCTIONS))
     integer = ctypes.c_int64

@@ -265,8 +265,8 @@ _TEAMS = (
         call_library(colsum, (a, lda, index, 0, sums, rows, m, task, parts, 0, 0, 0, 0, 0, 0, 0))"""),
     _team("team_pack", """\
     table, many, base, turn = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
-    wait, room = load_int(job + 32), load_int(job + 40)""", "many", """\
-        pack(table + 80 * task, 1, base, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"""),
+    wait, room, source = load_int(job + 32), load_int(job + 40), load_int(job + 48)""", "many", """\
+        pack(table + 80 * task, 1, base, source, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"""),
 )  # fmt: skip
 
 _TAIL = """\

@@ -26,10 +26,11 @@ from .pool import available_threads, room_address, run_team, wait_address
 from .store import exported, load_module
 
 __all__ = [
+    "PARALLEL_BYTES",
     "Compiled", "LoopWeights", "Packing", "compiled", "functions", "native", "packing_of", "parameter_offsets",
 ]  # fmt: skip
 
-_PARALLEL_BYTES = 2**20  # of packed weights: below, waking threads costs more than they bring
+PARALLEL_BYTES = 2**20  # of packed weights: below, waking threads costs more than they bring
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,12 +210,12 @@ class Packing:
         return LoopWeights(memory, addresses, self.constants)
 
     def _pack(self, table: np.ndarray, to: int) -> None:
-        threads = available_threads() if self.bytes > _PARALLEL_BYTES else 1
+        threads = available_threads() if self.bytes > PARALLEL_BYTES else 1
         if threads == 1:
             native(self.dtype, "pack")(address_of(table), len(table), to)
             return
         turn, code = np.zeros(2, np.int64), functions(self.dtype)
-        job = np.array([address_of(table), len(table), to, address_of(turn), code["wait"], room_address()], np.int64)
+        job = np.array([address_of(table), len(table), to, address_of(turn), code["wait"], room_address(), 0], np.int64)
         run_team(code["team_pack"], address_of(job), threads)
 
 

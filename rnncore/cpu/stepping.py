@@ -8,21 +8,21 @@ from math import prod
 import numpy as np
 
 from ..layout import Layout, Rows, layout_of
-from .advance import COPY, FIXED, LENGTHS, ROOM, RUN, TOKENS
+from .advance import COPY, FIXED, LENGTHS, ROOM, RUN, TEAM, TOKENS
 from .back import reverse_call, sums_are_gradients
 from .bfloat16 import products, upper_halves
 from .call import Call, Prepared
 from .dense import packed_map
 from .instructions import ALIGN, Instructions, NotWritten, Run
-from .loop import LoopWeights, compiled, functions, packing_of
+from .loop import PARALLEL_BYTES, LoopWeights, compiled, functions, packing_of
 from .machine import host
 from .memory import address_of, take
-from .pool import launch_address
+from .pool import available_threads, launch_address, room_address
 from .run import LoopTape, forward_call, forward_sequences, threads_for
 
 __all__ = ["NotWritten", "Program", "Readout", "Run"]
 
-_PACKED_BYTES = 2**20  # of the weights of a layer: more are packed by several threads
+_PACKED_BYTES = 2**23  # of the weights of a layer: with more, what a call prepares is no part of its time
 
 
 @dataclass(eq=False)
@@ -198,7 +198,18 @@ class Program(Instructions):
         return Prepared(code, LoopWeights(memory, addresses, packing.constants), packing)
 
     def _pack(self, table: np.ndarray, to: np.ndarray, source: np.ndarray) -> None:
-        self.library(functions(str(self.dtype))["pack"], table, len(table), to, source)
+        known, workers = functions(str(self.dtype)), available_threads() - 1
+        if to.nbytes <= PARALLEL_BYTES or not workers:
+            self.library(known["pack"], table, len(table), to, source)
+            return
+        turn = self.ints(2)
+        self.zero(turn)
+        given = table, len(table), to, turn, known["wait"], room_address(), source
+        job = np.array([self._of(one) for one in given], np.int64)
+        self._held.append(job)
+        self.workers = max(self.workers, workers)
+        self._put(TEAM, known["team_pack"], address_of(job), len(job), 0, 0, self._reserve(job.nbytes), workers,
+                  launch_address())  # fmt: skip
 
     def packed_map(self, w: np.ndarray, by_k: int, by_n: int, k: int, n: int, start: np.ndarray | None) -> Readout:
         """A (k, n) matrix and a row, zero if there is none, packed by each run (see `rnncore.cpu.dense.packed_map`)."""
