@@ -1,5 +1,7 @@
 """Everything above the kernels, on a device whose arrays never meet the host's: the same bits, and nothing moved."""
 
+import inspect
+
 import mirror
 import numpy as np
 import pytest
@@ -276,3 +278,12 @@ def test_what_comes_from_the_host_goes_back_to_it():
     assert all(type(v) is np.ndarray for v in (y, dx, *final.values(), *dstate.values())) and grads.device == "cuda"
     given = {"lengths": there(case.lengths), "mask": there(np.ones((4, 5), bool)), "state": case.state}
     testing.same_bits("lengths of the device", case.net(params, case.x, **given), want)
+
+
+DEVICE_LAWS = [check for check in testing.CHECKS if "device" in inspect.signature(check).parameters]
+
+
+@pytest.mark.parametrize("check", DEVICE_LAWS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", ["learned", "final", "apart", "stacked", "mean", "two inputs", "mapped", "tokens"])
+def test_laws(name, check):
+    check(NETS[name], device="cuda")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..inputs import Tokens
+from ..inputs import Tokens, hosted
 from ..network import Network
 from ..params import Params
 
@@ -31,7 +31,9 @@ class Example:
         return {"lengths": self.lengths, "state": self.state}
 
 
-def example(net: Network, *, batch: int = 5, time: int = 7, dtype: str = "float64", seed: int = 0) -> Example:
+def example(
+    net: Network, *, batch: int = 5, time: int = 7, dtype: str = "float64", seed: int = 0, device: str = "cpu"
+) -> Example:  # fmt: skip
     """Random numbers for a network, the first sequence full, one empty where there are several.
 
     Parameters
@@ -41,6 +43,8 @@ def example(net: Network, *, batch: int = 5, time: int = 7, dtype: str = "float6
         At least 1.
     dtype : {"float32", "float64"}
     seed : int
+    device : {"cpu", "cuda"}
+        Where the parameters are; everything else is NumPy arrays.
 
     Examples
     --------
@@ -65,12 +69,12 @@ def example(net: Network, *, batch: int = 5, time: int = 7, dtype: str = "float6
     shape = (batch, net.outputs or net.features)
     dy = rng.standard_normal(shape if net.mode == "many-to-one" else (batch, time, shape[1])).astype(dtype)
     dstate = {k: rng.standard_normal(v.shape).astype(dtype) for k, v in state.items()}
-    return Example(params, x, lengths, state, dy, dstate)
+    return Example(params.to(device), x, lengths, state, dy, dstate)
 
 
 def close(what: str, got: Any, want: Any, bound: float) -> None:
     """Raise `AssertionError` unless max|got - want| <= bound * max|want| and NaN stands where NaN is wanted."""
-    got, want = np.asarray(got), np.asarray(want)
+    got, want = (np.asarray(hosted(value)) for value in (got, want))
     if got.shape != want.shape:
         raise AssertionError(f"{what}: shape {got.shape}, expected {want.shape}")
     if not got.size:
@@ -86,7 +90,7 @@ def close(what: str, got: Any, want: Any, bound: float) -> None:
 def same_bits(what: str, a: Any, b: Any) -> None:
     """Raise `AssertionError` unless two results are equal bit for bit; mappings, tuples and lists are entered."""
     if isinstance(a, Params) and isinstance(b, Params):
-        a, b = a.flat, b.flat
+        a, b = a.to("cpu").flat, b.to("cpu").flat
     if isinstance(a, Mapping):
         if list(a) != list(b):
             raise AssertionError(f"{what}: {list(a)} and {list(b)}")

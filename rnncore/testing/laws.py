@@ -42,11 +42,13 @@ def _back(net: Network, e: Example, **given: Any):
     return y, final, net.backward(e.params, tape, e.dy, dstate=e.dstate)
 
 
-def check_kernel(net: Network, *, dtype: str = "float64", batch: int = 5, time: int = 7, seed: int = 0) -> None:
+def check_kernel(
+    net: Network, *, dtype: str = "float64", batch: int = 5, time: int = 7, seed: int = 0, device: str = "cpu"
+) -> None:  # fmt: skip
     """Inference, the training pass and every gradient agree with the reference interpreter."""
-    e = example(net, dtype=dtype, batch=batch, time=time, seed=seed)
+    e = example(net, dtype=dtype, batch=batch, time=time, seed=seed, device=device)
     forward, back = BOUNDS[dtype]
-    exact = e.params.astype("float64")
+    exact = e.params.to("cpu").astype("float64")
     want, want_final = reference.run(net, exact, e.x, **e.given)
     rdx, rdstate, rgrads = reference.gradients(net, exact, e.x, e.dy, dstate=e.dstate, **e.given)
     y, final = net(e.params, e.x, **e.given)
@@ -98,9 +100,9 @@ def check_gradients(net: Network, *, bound: float = 1e-9, batch: int = 3, time: 
                 raise AssertionError(f"{kind} {name}: slope {slope:.12g} by complex step, {found_slope:.12g} by BPTT")
 
 
-def check_lengths(net: Network, *, dtype: str = "float64") -> None:
+def check_lengths(net: Network, *, dtype: str = "float64", device: str = "cpu") -> None:
     """Nothing past a length is read or left: NaN there changes no bit; a sequence alone gives the same."""
-    e = example(net, dtype=dtype)
+    e = example(net, dtype=dtype, device=device)
     clean = _back(net, e, **e.given)
     past = np.arange(7) >= e.lengths[:, None]
     if isinstance(net.inputs, Tokens):
@@ -122,11 +124,11 @@ def check_lengths(net: Network, *, dtype: str = "float64") -> None:
             close(f"final {path} of sequence {b} alone", value[0], clean[1][path][b], BOUNDS[dtype][0])
 
 
-def check_chunks(net: Network, *, dtype: str = "float64", at: int = 3) -> None:
+def check_chunks(net: Network, *, dtype: str = "float64", device: str = "cpu", at: int = 3) -> None:
     """Two chunks of time with the state handed on give what the whole gives, gradients too."""
     if reads_backward(net.block):
         return
-    e = example(net, dtype=dtype)
+    e = example(net, dtype=dtype, device=device)
     e.lengths[:] = np.maximum(e.lengths, at + 1)  # many-to-one: the output is the last chunk's
     forward, back = BOUNDS[dtype]
     y, final, (dx, dstate, grads) = _back(net, e, **e.given)
@@ -147,9 +149,9 @@ def check_chunks(net: Network, *, dtype: str = "float64", at: int = 3) -> None:
             close(f"gradient of the input {name} in chunks", np.concatenate(parts, 1), whole, back)
 
 
-def check_checkpoints(net: Network, *, dtype: str = "float64") -> None:
+def check_checkpoints(net: Network, *, dtype: str = "float64", device: str = "cpu") -> None:
     """A tape of every k-th step's states gives the same bits, and the parameters' gradient to rounding, twice."""
-    e = example(net, dtype=dtype)
+    e = example(net, dtype=dtype, device=device)
     y, final, (dx, dstate, grads) = _back(net, e, **e.given)
     for every in (1, 3, "sqrt", 100):
         kept_y, kept_final, tape = net.forward(e.params, e.x, checkpoint=every, **e.given)
@@ -160,16 +162,18 @@ def check_checkpoints(net: Network, *, dtype: str = "float64") -> None:
             close(f"gradient of {path} with checkpoint={every}", first[2][path], grads[path], BOUNDS[dtype][1])
 
 
-def check_inputs_untouched(net: Network, *, dtype: str = "float64") -> None:
+def check_inputs_untouched(net: Network, *, dtype: str = "float64", device: str = "cpu") -> None:
     """Read-only arguments are accepted and hold the same bits afterwards."""
-    e = example(net, dtype=dtype)
-    arrays = [e.params.flat, *_by_name(net, e.x).values(), e.lengths, *e.state.values(), e.dy, *e.dstate.values()]
-    before = [a.copy() for a in arrays]
+    e = example(net, dtype=dtype, device=device)
+    arrays = [*_by_name(net, e.x).values(), e.lengths, *e.state.values(), e.dy, *e.dstate.values()]
+    arrays += [e.params.flat] if device == "cpu" else []
+    before, params = [a.copy() for a in arrays], e.params.copy()
     for a in arrays:
         a.setflags(write=False)
     net(e.params, e.x, **e.given)
     _back(net, e, **e.given)
     same_bits("arguments", arrays, before)
+    same_bits("parameters", e.params, params)
 
 
 @contextmanager
@@ -197,12 +201,12 @@ def check_determinism(net: Network, *, dtype: str = "float32", batch: int = 19) 
     same_bits("3 threads", results[3], results[0])
 
 
-def check_tape(net: Network, *, dtype: str = "float64") -> None:
+def check_tape(net: Network, *, dtype: str = "float64", device: str = "cpu") -> None:
     """A tape serves twice, whatever ran in between; a released one is an error."""
-    e = example(net, dtype=dtype)
+    e = example(net, dtype=dtype, device=device)
     _, _, tape = net.forward(e.params, e.x, **e.given)
     first = net.backward(e.params, tape, e.dy, dstate=e.dstate)
-    other = example(net, dtype=dtype, seed=1)
+    other = example(net, dtype=dtype, device=device, seed=1)
     _back(net, other, **other.given)
     same_bits("the second backward", net.backward(e.params, tape, e.dy, dstate=e.dstate), first)
     tape.release()
@@ -213,9 +217,9 @@ def check_tape(net: Network, *, dtype: str = "float64") -> None:
     raise AssertionError("a released tape was accepted")
 
 
-def check_list(net: Network, *, dtype: str = "float64") -> None:
+def check_list(net: Network, *, dtype: str = "float64", device: str = "cpu") -> None:
     """A list of sequences, each with its own number of steps, gives the same as an array."""
-    e = example(net, dtype=dtype)
+    e = example(net, dtype=dtype, device=device)
     y, final = net(e.params, e.x, **e.given)
     parts = _like(net, e.x, lambda v: [v[b, :n] for b, n in enumerate(e.lengths)])
     listed, listed_final = net(e.params, parts, state=e.state)
@@ -224,19 +228,19 @@ def check_list(net: Network, *, dtype: str = "float64") -> None:
         close(f"final {path} of a list", listed_final[path], final[path], BOUNDS[dtype][0])
 
 
-def check_bind(net: Network, *, dtype: str = "float64") -> None:
+def check_bind(net: Network, *, dtype: str = "float64", device: str = "cpu") -> None:
     """A bound network gives the bits of a call, and is a snapshot of the parameters."""
-    e = example(net, dtype=dtype)
+    e = example(net, dtype=dtype, device=device)
     run, want = net.bind(e.params), net(e.params, e.x, **e.given)
     e.params.flat[:] = 0
     same_bits("bound", run(e.x, **e.given), want)
 
 
-def check_stream(net: Network, *, dtype: str = "float64") -> None:
+def check_stream(net: Network, *, dtype: str = "float64", device: str = "cpu") -> None:
     """One step at a time gives what the whole sequence gives, and the bits of calls of one step."""
     if reads_backward(net.block):
         return
-    e = example(net, dtype=dtype, batch=2)
+    e = example(net, dtype=dtype, device=device, batch=2)
     want, final = net(e.params, e.x, state=e.state)
     stream = net.stream(e.params, batch=2, state=e.state)
     ys = [stream.step(_like(net, e.x, lambda v, t=t: v[:, t])) for t in range(7)]
