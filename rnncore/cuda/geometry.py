@@ -19,12 +19,12 @@ _TENSOR_ROWS, _TENSOR_COLUMNS = 16, 32  # of a product that a warp sums with ten
 _TENSOR_LEAST = 8  # rows of a slice, for these to be worth more than sums in registers
 _TENSOR_FMA = {"tf32": 512, "bf16": 1024}  # multiply-adds of a multiprocessor's tensor cores in a cycle
 _CLOCK = 1.7e9  # Hz
-_FMA = 128  # multiply-adds of a multiprocessor in a cycle (float32; float64: half)
-_SHARED = 128  # bytes that it reads of its shared memory in a cycle
-_CACHE = 48  # and of the cache that all share
+_ISSUE = 1.6  # cycles of a multiprocessor for four multiply-adds of a warp's lanes, with all instructions around them
+_WARP = 32
+_CACHE = 39  # bytes that it reads in a cycle of the cache that all share, while all do
 _BARRIER = 1.1e-6  # s for blocks to meet: an atomic add and a read that sees it, through the shared cache
 _SYNC = 2.5e-8  # s for the threads of a block to meet
-_PHASE = 6e-7  # s of a wave that no size changes: latencies of loads, transcendentals, stores
+_PHASE = 4e-7  # s of a wave that no size changes: latencies of loads, transcendentals, stores
 _LEAST = 2  # shares of the inner size have at least so many terms for each thread
 _LANED = 8  # shares that threads would have to make of a sum of their own, for a warp to have it together
 
@@ -40,7 +40,6 @@ class Shape:
     sums: int  # numbers each row that are summed over units
     item: int  # bytes of a number
     tensor: str = ""  # how tensor cores may round operands
-
 
     def columns(self, k: int, members: int) -> int:
         """The most columns of a product that one of so many blocks has."""
@@ -72,12 +71,12 @@ def chosen(shape: Shape, device: Properties) -> Geometry:
 
 
 def _candidates(shape: Shape, device: Properties):
-    most = min(device.multiprocessors, max(shape.units, 1))
-    members = sorted({1, most, *(m for m in (2, 4, 8, 16, 32, 64) if m < most)})
-    for m in members:
-        fit = max(1, min(shape.batch, device.multiprocessors // m))
-        for slices in sorted({1, fit, max(1, fit // 2), max(1, fit // 4)}):
-            found = laid_out(shape, device, slices, m)
+    every, most = device.multiprocessors, max(shape.units, 1)
+    halves = [every >> k for k in range(every.bit_length())]
+    for slices in sorted({n for k in halves for n in (k, 1 << k.bit_length() - 1) if n <= max(shape.batch, 1)}):
+        few = min(every // slices, most)
+        for members in sorted({1, few, 1 << few.bit_length() - 1}):
+            found = laid_out(shape, device, slices, members)
             if found is not None:
                 yield found
 
@@ -124,13 +123,29 @@ def step_seconds(shape: Shape, g: Geometry) -> float:
     """The model's time of one step."""
     seconds = 0.0
     for wave in shape.waves:
-        cycles = 0.0
-        for k in wave:
-            inner, columns = sum(shape.products[k][0]), shape.columns(k, g.members)
-            sums, tiles = g.room * columns * inner, -(-g.room // g.tile)
-            rate = _TENSOR_FMA.get(g.tiling.tensor, _FMA) * min(1.0, g.threads / 256) * (4 / shape.item)
-            loads = sums * (1 / g.tiling.rows + 1 / g.tiling.columns) / 32  # a warp's, each a cycle of shared memory
-            weights = tiles * inner * columns * shape.item / (_SHARED if g.tiling.resident[k] else _CACHE)
-            cycles += max(sums / rate, loads, weights)
+        cycles = sum(_cycles(shape, g, k) for k in wave)
         seconds += cycles / _CLOCK + _PHASE + (2 * _SYNC if g.members == 1 else _BARRIER + 2 * _SYNC)
     return seconds
+
+
+def _cycles(shape: Shape, g: Geometry, k: int) -> float:
+    """Cycles of a product: of instructions, of loads by the nearest cache or shared memory, or of the shared cache.
+
+    A warp's lanes sum side by side: over the inner size, each four numbers of every row and column at a time
+    (``laned``), or each its own rows and columns; these read few columns and many rows, or the other way round.
+    """
+    inner, columns = sum(shape.products[k][0]), shape.columns(k, g.members)
+    high, wide, tiles = g.tiling.rows, g.tiling.columns, -(-g.room // g.tile)
+    groups, tops = -(-columns // wide), -(-g.tile // high)
+    warps = groups * tops * inner / 128  # that sum four numbers each lane
+    issue = warps * high * wide * _ISSUE
+    if g.tiling.tensor:
+        issue = g.tile * columns * inner / _TENSOR_FMA[g.tiling.tensor]
+    if g.tiling.laned[k]:
+        loads = warps * 4 * (high + wide) * (wide / 8 if g.tiling.tensor else 1)
+    else:
+        loads = warps * (4 * max(1.0, min(groups, 32) / 8) + high * max(1.0, 32 / groups))
+    together = max(1, g.threads // _WARP // (groups * g.splits[k])) if g.tiling.laned[k] else tops  # that read the same
+    streamed = 0 if g.tiling.resident[k] else inner * columns * -(-tops // together)
+    far = (streamed + g.tile * inner) * shape.item / _CACHE
+    return tiles * max(issue * shape.item / 4, loads * shape.item / 4, far)

@@ -55,6 +55,12 @@ def test_few_sums_are_shared_out_among_lanes_and_many_among_threads():
     assert chosen(lstm(64, 32), H200).tiling.laned == chosen(lstm(1024, 64), H200).tiling.laned == (False,)
 
 
+def test_batches_of_large_networks_keep_their_weights_near_rather_than_read_them_at_every_step():
+    for units, batch in ((512, 64), (1024, 16), (1024, 64)):
+        found = chosen(lstm(units, batch), H200)
+        assert found.tiling.resident == (True,) and found.blocks >= 128, found
+
+
 def test_weights_that_do_not_fit_are_read_from_the_cache():
     found = chosen(lstm(4096, 1), H200)
     assert found.tiling.resident == (False,) and found.members > 100
