@@ -1,7 +1,7 @@
 """Kernels without a GPU: all blocks of a launch run together, with barriers that are real.
 
 The threads of a launch are generators of one Python thread, which runs each until it waits: no two runs differ, and a
-change of threads costs a tenth of a microsecond. A barrier's party is the threads that have not ended. What would hang
+change of threads costs half a microsecond. A barrier's party is the threads that have not ended. What would hang
 on a device raises. (numba's own simulator runs one block after another: a barrier of blocks is silently none in it.)
 """
 
