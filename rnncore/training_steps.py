@@ -42,6 +42,7 @@ class ForwardSteps(Steps):
         self.params = _standing(self.program, PARAMS, shapes)
         super()._write(many, rows)
         self.back = BackSteps(self, many, rows is None, self._want)  # while what stands for places is there
+        del self.kept, self.read
 
     def _prepared(self, prefix: str):
         layer, sizes = self.net.loops[prefix]

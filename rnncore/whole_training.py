@@ -24,7 +24,7 @@ class WholeTape(Tape):
 
     def __init__(self, whole: Training, x: np.ndarray, given: Arrays, single: bool):
         self.whole, self.x, self.given, self.single = whole, x, tuple(given), single
-        self.kept = take(whole.tape_bytes)
+        self.kept = take(whole.tape_bytes, same=True)
         self.released, self.shape = False, whole.shape
         self.net, self.dtype, self.size = whole.net, whole.dtype, whole.batch
 
@@ -52,6 +52,7 @@ class Training:
         self._steps = steps = ForwardSteps(net, dtype, batch, time, want)
         self._forth, self._back = steps.program, steps.back.program
         self.tape_bytes = self._forth.tape_bytes
+        self._room = max(self._forth.nbytes, self._back.nbytes)  # one size: the same memory serves both
         self.shape = (batch, time, steps.features) if net.per_step else (batch, steps.features)
         self._want = want and not steps.tokens
         self._learned = tuple(path for path in net.state_shapes if path + "0" in net.shapes)
@@ -62,7 +63,7 @@ class Training:
         """Outputs, final state and tape of inputs by name, C-contiguous; None where a token is out of range."""
         x, given = side_by_side(self._steps, arrays), state or {}
         y, tape = memory.empty(self.shape, self.dtype), WholeTape(self, x, given, single)
-        room = take(self._forth.nbytes)
+        room = take(self._room, same=True)
         try:
             views = self._states(room)
             for path in self._learned:
@@ -81,7 +82,7 @@ class Training:
         steps, grads = self._steps, params.with_flat(memory.zeros(params.flat.shape, self.dtype))
         dy = memory.zeros(self.shape, self.dtype) if dy is None else dy
         dx = memory.empty((self.batch * self._time, steps.columns), self.dtype) if self._want else None
-        room = take(self._back.nbytes)
+        room = take(self._room, same=True)
         try:
             views = self._states(room)
             for path, value in dfinal.items():

@@ -6,6 +6,7 @@ these lie is said by each call, so any number of threads may run one program, ea
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from functools import partial
 
@@ -18,7 +19,16 @@ from .pool import with_team
 __all__ = ["ALIGN", "Instructions", "NotWritten", "Run"]
 
 ALIGN = 64
+_LARGE = 2**16  # bytes
 _SHORT_FLOPS = 1e6  # what is shorter keeps the interpreter's lock: another thread may hold what was let go for 5 ms
+
+
+def _standing(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """An array of zeros that is there for its address: a large one takes no memory until something is written."""
+    nbytes = shape[0] * shape[1] * dtype.itemsize
+    if nbytes < _LARGE:
+        return np.zeros(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, nbytes), dtype).reshape(shape)
 
 
 class NotWritten(Exception):
@@ -48,7 +58,8 @@ class Instructions:
     # places
     def array(self, kind: int, columns: int, dtype=None, rows: int | None = None) -> np.ndarray:
         """A new array of a place, (rows, columns)."""
-        made = np.zeros((self._many_rows if rows is None else rows, columns), dtype or self.dtype)
+        shape = self._many_rows if rows is None else rows, columns
+        made = _standing(shape, np.dtype(dtype or self.dtype))
         self._place(address_of(made), made.nbytes, kind)
         self._held.append(made)
         return made
@@ -136,14 +147,14 @@ class Instructions:
         return LOADED + kind, offset
 
     def finish(self) -> None:
-        """End the writing: give memory that stood for places back, and fix the program's `address` and `nbytes`."""
+        """End the writing: let go of what stood for places, and fix the program's `address` and `nbytes`."""
         text = np.array([[len(self._code), self._bytes[STATE]]], np.int64).ravel()
         self._text = np.concatenate([text, np.array(self._code, np.int64).ravel()])
         self.address = address_of(self._text)
         self.state_bytes, self.tape_bytes = self._bytes[STATE], self._bytes[TAPE]
         self.nbytes = self.state_bytes + self._bytes[ROOM] + ALIGN
         for buffer in self._lent:
-            buffer.give_back()
+            buffer.drop()
         self._lent.clear()
         run = runner(str(self.dtype))
         self.short = self.flops < _SHORT_FLOPS

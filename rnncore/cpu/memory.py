@@ -39,6 +39,10 @@ class Buffer:
         n = prod(shape) * np.dtype(dtype).itemsize
         return self.raw[self.offset : self.offset + n].view(dtype).reshape(shape)
 
+    def drop(self) -> None:
+        """Let go of the memory, for nobody to use again; nor must the buffer be."""
+        self.raw = None
+
     def give_back(self) -> None:
         """Return the memory; the buffer must not be used afterwards."""
         raw, self.raw = self.raw, None
@@ -84,10 +88,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
 
 
-def take(nbytes: int) -> Buffer:
-    """A buffer of at least `nbytes`, its contents unknown."""
+def take(nbytes: int, same: bool = False) -> Buffer:
+    """A buffer of at least `nbytes`, its contents unknown; `same`: just that many are asked for again and again."""
     size = max(int(nbytes), 1) + _ALIGN
-    step = 1 << max(size.bit_length() - 4, 6)  # sizes in sixteenths of a power of two, so that they meet again
+    step = _ALIGN if same else 1 << max(size.bit_length() - 4, 6)  # in sixteenths of a power of two they meet again
     size = -(-size // step) * step
     raw = _shelf.get(size)
     return Buffer(np.empty(size, np.uint8) if raw is None else raw, nbytes)
