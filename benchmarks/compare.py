@@ -8,6 +8,7 @@ A row's calls are made and compiled first, then timed in turns, in one process; 
 rest until the others' spinning threads sleep: without that (``--mixed 1``) each shares a processor with them. The peak
 of the machine is that of `benchmarks.machine.Peak`, asked before each row; a share of it counts matrix products only.
 
+``--dtype float32,float64`` makes a table of each; PyTorch has no fused path in double precision.
 ``--cells lstm,gru``, ``--shapes "B32 T100 I64 H64,..."``, ``--what infer``, ``--peers torch,jax`` make parts of the
 table, judged by what they hold; ``--json FILE`` writes it, ``--markdown FILE`` puts it between the marks of a page;
 ``--join FILE,FILE,...`` makes one table of parts that were written before, and measures nothing.
@@ -185,8 +186,8 @@ def joined(files: list[str]) -> tuple[str, list[dict]]:
     return parts[0]["machine"], [row for part in parts for row in part["rows"]]
 
 
-def main() -> None:
-    options = parsed()
+def report(options: argparse.Namespace) -> list[str]:
+    """Measure and print the table of one dtype; the bars that it misses."""
     machine, rows = joined(options.join.split(",")) if options.join else measured(options)
     order = list(CELLS), list(WHAT), list(map(named, SHAPES))
     rows.sort(key=lambda r: [known.index(r[k]) for known, k in zip(order, ("cell", "what", "shape"))])
@@ -202,7 +203,18 @@ def main() -> None:
         tables = as_markdown(head, lines), as_markdown(mean_head, means(rows))
         text = "\n\n".join([f"Milliseconds. {machine}.", *tables, "Bars that are missed:", bars])
         into_page(options.markdown, f"compare {options.dtype}", text)
-    verdict(options, missed(rows))
+    return missed(rows)
+
+
+def main() -> None:
+    options, found = parsed(), []
+    several = options.dtype.split(",")
+    for dtype in several:
+        path = Path(options.json)
+        name = str(path.with_stem(f"{path.stem}-{dtype}")) if options.json and len(several) > 1 else options.json
+        one = argparse.Namespace(**{**vars(options), "dtype": dtype, "json": name})
+        found += [f"{dtype}: {text}" if len(several) > 1 else text for text in report(one)]
+    verdict(options, found)
 
 
 if __name__ == "__main__":
