@@ -60,6 +60,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def checksum(data: bytes) -> str:
+    """What a file's bytes are recognised by."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -16,12 +16,22 @@ import numpy as np
 
 from ..errors import InputError
 from . import target
-from .space import xp
+from .space import here, xp
 
 __all__ = ["array_type", "get", "shown_as", "taken"]
 
 array_type: Any = xp.ndarray
 get: Callable[[Any], np.ndarray] = xp.asnumpy
+
+
+class _Stream:
+    """A stream's handle, as CUDA's Python packages hand streams to one another."""
+
+    def __init__(self, handle: int):
+        self.handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle
 
 
 class _Interface:
@@ -41,6 +51,9 @@ def taken(value: Any, what: str) -> Any:
     InputError
         The array is on another device, or its library does not hand it out.
     """
+    if isinstance(value, array_type) and not target.simulated and value.device.id != here():
+        place = f"on device {value.device.id}, the current one is {here()}"
+        raise InputError(f"{what} is {place}: make the other current, or move the array")
     if isinstance(value, (array_type, np.ndarray)):
         return value
     shares = hasattr(value, "__dlpack_device__")
@@ -80,8 +93,7 @@ def _described(value: Any) -> Any:
         return xp.ndarray(np.asarray(_Interface(value, described)))
     stream = described.get("stream")
     if stream is not None:
-        event = xp.cuda.ExternalStream(stream).record()
-        xp.cuda.get_current_stream().wait_event(event)
+        xp.cuda.get_current_stream().wait_event(xp.cuda.Stream.from_external(_Stream(stream)).record())
     return xp.asarray(_Interface(value, described))
 
 

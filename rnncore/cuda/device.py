@@ -124,7 +124,7 @@ def warp_max(value):
 @cuda.jit(device=True, inline="always")
 def shared(dtype):
     """The block's dynamic shared memory, as a vector of `dtype`."""
-    return cuda.shared.array(0, dtype)
+    return cuda.shared.array(0, dtype, alignment=16)
 
 
 @lru_cache(maxsize=8)

@@ -137,9 +137,7 @@ class Launch:
         longest = 0 if sources is None else sources.longest
         items = (tuple(of.items()) for of in (prepared.sizes, parts, sizes))
         key = (prepared.code, prepared.products, longest, *items)
-        frame = layout.frames.get(key)
-        if frame is None:
-            frame = kept(layout, key, _framed(prepared, layout, longest, parts, sizes))
+        frame = kept(layout, key, lambda: _framed(prepared, layout, longest, parts, sizes))
         self.frame, self.tape_parts = frame, tape
         self.packed = prepared.weights.packed(frame.geometry.members, frame.geometry.tiling)
         self.tape: Any = None

@@ -92,8 +92,8 @@ class Loaded:
             with _lock:
                 if context not in self._functions:
                     report = self.report()
+                    self._allowed[context] = _PLAIN_SHARED  # first: the functions are looked up without the lock
                     self._functions[context] = driver().function(report.cubin, report.name)
-                    self._allowed[context] = _PLAIN_SHARED
                 if self._allowed[context] < shared_bytes:
                     driver().allow_shared(self._functions[context], shared_bytes)
                     self._allowed[context] = shared_bytes

@@ -54,8 +54,8 @@ class Ends:
     def _team(self, dim: Any, sums: list[Node]):
         """Sums over units: a warp has a row, or a row and position; its lanes share out the units."""
         w, body = self.w, Body(self.w, self.wave)
-        nested = len(sums[0].args[0].shape) == 2
-        own = w.own(POSITION) if nested else None
+        positions = len(sums[0].args[0].shape) == 2
+        own = w.own(POSITION) if positions else None
         for n in sums:
             start = w.constant(n.graph.const(float("-inf"))) if n.op == "rmax" else w.zero()
             body.put(f"sum_{w.name(n)} = {start}")
@@ -63,7 +63,7 @@ class Ends:
         body.block(f"while u < {'count' if dim == POSITION else w.count_of(dim)}:")
         for n in sums:
             a = n.args[0]
-            text = body.value(a) if nested else body.load(a, "u")
+            text = body.value(a) if positions else body.load(a, "u")
             body.put(f"sum_{w.name(n)} = {'maximum' if n.op == 'rmax' else 'add'}(sum_{w.name(n)}, {text})", n.origin)
         body.put("u += WARP")
         body.end()
@@ -71,7 +71,7 @@ class Ends:
             body.put(f"sum_{w.name(n)} = {'warp_max' if n.op == 'rmax' else 'warp_sum'}(sum_{w.name(n)})")
         body.block("if lane == 0:")
         for n in sums:
-            if nested:
+            if positions:
                 body.keep(w.plan.place[n.id], f"sum_{w.name(n)}", "position")
             else:
                 body.put(f"store(shm, p_sums + {w.kernel.sums.index(n)} * s_room + i, sum_{w.name(n)})")
@@ -82,7 +82,7 @@ class Ends:
             w.block(f"while item < rows{f' * {own[1]}' if own else ''}:")
             w.put(f"i = item // {own[1]}" if own else "i = item")
             w.put("b = b0 + i")
-            if nested or dim == POSITION:
+            if positions or dim == POSITION:
                 self._row()
             if own:
                 w.put(f"position = {own[0]} + item % {own[1]}")

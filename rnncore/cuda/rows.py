@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..layout import Layout, Rows
-from .space import put_to_stay
+from .space import here, put_to_stay
 
 __all__ = ["ends_of", "gathered", "kept", "previous", "scatter", "sorted_back", "sorted_to", "turns_of"]
 
@@ -16,11 +17,12 @@ _FRAMES = 64
 
 def _steps(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """Step and place in the batch of every row."""
-    found = layout.frames.get("steps")
-    if found is None:
+
+    def make() -> tuple[np.ndarray, np.ndarray]:
         t = np.repeat(np.arange(layout.time), layout.counts)
-        found = kept(layout, "steps", (t, np.arange(layout.rows) - layout.offsets[t]))
-    return found
+        return t, np.arange(layout.rows) - layout.offsets[t]
+
+    return kept(layout, "steps", make)
 
 
 def gathered(layout: Layout, rows: Rows, array: Any) -> Any:
@@ -44,63 +46,60 @@ def _run(layout: Layout, rows: Rows) -> slice | None:
 
 def _in_order(layout: Layout, rows: Rows) -> Any:
     """For every row of the loop, in which row of an outside array it lies."""
-    key = "rows", rows.step, rows.base.tobytes()
+
+    def make() -> Any:
+        t, b = _steps(layout)
+        return put_to_stay(layout.sorted(rows.base)[b] + t * rows.step)
+
+    return kept(layout, ("rows", rows.step, rows.base.tobytes()), make)
+
+
+def kept(layout: Layout, key: Any, make: Callable[[], Any]) -> Any:
+    """What every call with a layout on the current device has in common; all goes when there is much of it."""
+    key = here(), key
     found = layout.frames.get(key)
     if found is None:
-        t, b = _steps(layout)
-        found = kept(layout, key, put_to_stay(layout.sorted(rows.base)[b] + t * rows.step))
+        if len(layout.frames) >= _FRAMES:
+            layout.frames.clear()
+        found = layout.frames[key] = make()
     return found
-
-
-def kept(layout: Layout, key: Any, value: Any) -> Any:
-    """Keep what every call with a layout has in common; all goes when there is much of it."""
-    if len(layout.frames) >= _FRAMES:
-        layout.frames.clear()
-    layout.frames[key] = value
-    return value
 
 
 def previous(layout: Layout) -> Any:
     """For every row of the loop, in which row of a history the state before it lies; None: in the same."""
     if layout.rows == layout.batch * layout.time:
         return None
-    found = layout.frames.get("previous")
-    if found is None:
+
+    def make() -> Any:
         t, b = _steps(layout)
-        before = np.where(t == 0, b, layout.batch + layout.offsets[np.maximum(t - 1, 0)] + b)
-        found = kept(layout, "previous", put_to_stay(before))
-    return found
+        return put_to_stay(np.where(t == 0, b, layout.batch + layout.offsets[np.maximum(t - 1, 0)] + b))
+
+    return kept(layout, "previous", make)
 
 
 def ends_of(layout: Layout, history: bool) -> Any:
     """Row of each sequence's final state in the caller's order: in a history, or where two states take turns."""
-    key = "ends", history
-    found = layout.frames.get(key)
-    if found is None:
+
+    def make() -> Any:
         rows = layout.finals if history else layout.turns
         back = np.empty_like(rows)
         back[layout.order] = rows
-        found = kept(layout, key, put_to_stay(back))
-    return found
+        return put_to_stay(back)
+
+    return kept(layout, ("ends", history), make)
 
 
 def turns_of(layout: Layout) -> Any:
     """Row of each sequence's final state where two states take turns, in the order of the loop."""
-    return _order(layout, "turns", layout.turns)
+    return kept(layout, "turns", lambda: put_to_stay(layout.turns))
 
 
 def sorted_to(layout: Layout, array: Any) -> Any:
     """An array (batch, ...) in the order of the loop."""
-    return array if layout.identity else array[_order(layout, "order", layout.order)]
+    return array if layout.identity else array[kept(layout, "order", lambda: put_to_stay(layout.order))]
 
 
 def sorted_back(layout: Layout, array: Any) -> Any:
     """And back in the caller's order."""
-    return array if layout.identity else array[_order(layout, "back", np.argsort(layout.order))]
-
-
-def _order(layout: Layout, key: str, host: np.ndarray) -> Any:
-    found = layout.frames.get(key)
-    if found is None:
-        found = kept(layout, key, put_to_stay(host))
-    return found
+    back = lambda: put_to_stay(np.argsort(layout.order))  # noqa: E731
+    return array if layout.identity else array[kept(layout, "back", back)]

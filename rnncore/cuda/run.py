@@ -51,8 +51,7 @@ def tape_parts(plan, sizes: Mapping[Any, int], layout: Layout, sources: Sources 
     """The parts of a tape; kept with the layout."""
     positions = 0 if sources is None else sources.longest
     key = "tape", tuple(plan.states.items()), tuple(plan.saved.items()), plan.history, tuple(sizes.items()), positions
-    found = layout.frames.get(key)
-    return kept(layout, key, TapeParts(plan, sizes, layout, positions)) if found is None else found
+    return kept(layout, key, lambda: TapeParts(plan, sizes, layout, positions))
 
 
 def input_parts(prepared: Prepared, inputs: Mapping[str, Any]) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:

@@ -106,6 +106,8 @@ def _wrapped(value):
 
 
 def _called(function: Callable, *args, **given):
+    if given.get("shape", None) == ():
+        raise TypeError("CuPy takes shape=() for none at all: give (1,), and reshape")
     return _wrapped(function(*map(_bare, args), **{k: _bare(v) for k, v in given.items()}))
 
 
@@ -176,13 +178,21 @@ def ascontiguousarray(value, dtype=None) -> ndarray:
     return ndarray(np.array(value, dtype, order="C"))
 
 
+def empty(shape, dtype=float) -> ndarray:
+    """Memory that holds anything: what is no number, where it may."""
+    made = np.empty(shape, dtype)
+    if made.dtype.kind == "f":
+        made.fill(np.nan)
+    return ndarray(made)
+
+
 def _made(name: str) -> Callable:
     """A function of NumPy's that makes an array from numbers, or works on device arrays."""
     return lambda *args, **given: _called(getattr(np, name), *args, **given)
 
 
 for _name in (
-    "abs", "arange", "argsort", "broadcast_to", "concatenate", "divide", "empty", "empty_like", "exp", "eye", "full",
+    "abs", "arange", "argsort", "broadcast_to", "concatenate", "divide", "empty_like", "exp", "eye", "full",
     "isfinite", "log", "maximum", "minimum", "ones", "ones_like", "pad", "repeat", "searchsorted", "stack", "sqrt",
     "take", "take_along_axis", "where", "zeros", "zeros_like",
 ):  # fmt: skip

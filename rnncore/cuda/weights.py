@@ -15,7 +15,7 @@ from ..plan.kernels import plan_of
 from ..plan.model import Plan, Product
 from ..reference.parameters import call_values
 from .emit import emit
-from .space import put, put_to_stay, xp
+from .space import after, here, mark, put, put_to_stay, xp
 from .writer import Kernel, Tiling, padded
 
 __all__ = ["Code", "Packed", "Prepared", "Weights", "code_of", "prepare"]
@@ -32,7 +32,7 @@ class Code:
 
     def constants(self, sizes: Mapping[Any, int]) -> Any:
         """The constants of the equations on the device; those of given sizes are kept."""
-        key = tuple(sizes.items())
+        key = here(), *sizes.items()
         found = self.numbers.get(key)
         if found is None:
             values = [n.value if n.op == "const" else sizes[n.attrs[0]] for n in self.plain.constants]
@@ -91,6 +91,7 @@ class Packed:
     flat: Any
     places: dict[str, int]
     pads: tuple[int, ...]
+    made: Any  # on which stream, so far (see `space.after`)
 
 
 class Weights:
@@ -114,12 +115,16 @@ class Weights:
         self.scalars = [xp.concatenate(scalars)] if scalars else []
         self.numbers = code.constants(sizes)
         self.made: dict[tuple[int, Tiling], Packed] = {}
+        self.ready = mark()
 
     def packed(self, members: int, tiling: Tiling) -> Packed:
         """The array for launches whose slices have so many blocks; kept."""
         found = self.made.get((members, tiling))
         if found is None:
+            after(self.ready)
             found = self.made[members, tiling] = self._packed(members, tiling)
+        else:
+            after(found.made)
         return found
 
     def _packed(self, members: int, tiling: Tiling) -> Packed:
@@ -133,12 +138,12 @@ class Weights:
                 many = padded(value.size)
                 parts += [value] if many == value.size else [value, xp.zeros(many - value.size, self.dtype)]
                 at += many
-        return Packed(xp.concatenate(parts), places, tuple(pad for _, pad in blocks))
+        return Packed(xp.concatenate(parts), places, tuple(pad for _, pad in blocks), mark())
 
     def _shared_out(self, k: int, members: int, laned: bool) -> tuple[Any, int]:
         """A product's matrix member by member, and the columns of each: see `rnncore.cuda.product`."""
         matrix, product = self.packs[k], self.kernel.products[k]
-        columns, pad = _columns(tuple(self._number(s.dim) for s in product.slots), members)
+        columns, pad = _columns(tuple(self._number(s.dim) for s in product.slots), members, here())
         taken = xp.take(matrix, columns, 1).reshape(len(matrix), members, pad)
         if not laned:
             return xp.ascontiguousarray(taken.transpose(1, 0, 2)), pad
@@ -177,7 +182,7 @@ class Weights:
 
 
 @lru_cache(maxsize=256)
-def _columns(slots: tuple[int, ...], members: int) -> tuple[Any, int]:
+def _columns(slots: tuple[int, ...], members: int, device: int) -> tuple[Any, int]:
     """Which column of all is which of a member's, and how many columns each has room for; the last are any."""
     pad = padded(sum(-(-n // members) for n in slots))
     table = np.zeros((members, pad), np.int64)

@@ -86,7 +86,7 @@ def _spread(node: Node, a, sizes, leaves):
     if isinstance(a, np.generic):  # a constant becomes an array where the others are
         like = next(iter(leaves.values()), a)
         host = isinstance(like, (np.ndarray, np.generic))
-        a = np.asarray(a) if host else np.full_like(like, a, dtype=a.dtype, shape=())
+        a = np.asarray(a) if host else np.full_like(like, a, dtype=a.dtype, shape=(1,)).reshape(())
     if node.op == "over":
         return a[..., None]
     wide = a.reshape(*a.shape, *[1] * len(node.shape))
