@@ -104,7 +104,7 @@ class Pass(Between):
         if packed:
             prepared = self.packed.loops[prefix]
         else:
-            which = "forward" if self.training else "infer"
+            which = "forward" if self.training and self.batch.checkpoint is None else "infer"
             prepared = self.backend.prepare(layer, which, view, numbers, str(self.dtype))
         state = self.start(prefix, step.states)
         given = (layer, numbers, prepared, self.layout, self.inputs(layer, xs), rows, state, out)

@@ -79,26 +79,27 @@ class Stretches:
         prepared = self.prepare(self.layer, "forward", params, self.sizes, str(self.dtype))
         try:
             for k in reversed(range(len(self.starts))):
-                _, tape = self.run(k, prepared, self.start(k), None, {})
+                _, tape = self.run(k, prepared, self.start(k), None, {}, True)
                 yield tape
                 tape.release()
         finally:
             prepared.weights.release()
 
-    def run(self, k: int, prepared, state: Arrays, out, extras: Arrays):
-        """The k-th stretch forward from `state`: final states, and the stretch's own tape."""
+    def run(self, k: int, prepared, state: Arrays, out, extras: Arrays, training: bool):
+        """The k-th stretch forward from `state`: final states, and in `training` the stretch's own tape."""
         t0 = k * self.every
         to = (out[0], out[1], out[2].later(t0)) if out is not None else None
         final, tape = self.loop_forward(
-            self.layer, self.sizes, prepared, self.stretch(k), self.xs, self.rows.later(t0), state, to, True,
+            self.layer, self.sizes, prepared, self.stretch(k), self.xs, self.rows.later(t0), state, to, training,
             self.tokens, self.sources, extras,
         )  # fmt: skip
-        tape.y_rows = self.y_rows.later(t0)
+        if tape is not None:
+            tape.y_rows = self.y_rows.later(t0)
         return final, tape
 
 
 def checkpointed_forward(make: Callable[[int], Any], every: int | str, layout: Layout, prepared, state, out, extras):
-    """Run a layer forward and keep its states at every `every`-th step.
+    """Run a layer forward and keep its states at every `every`-th step, by kernels that keep nothing else.
 
     Parameters
     ----------
@@ -117,6 +118,5 @@ def checkpointed_forward(make: Callable[[int], Any], every: int | str, layout: L
     tape = make(int(every))
     for k in range(max(1, -(-layout.time // tape.every))):
         tape.keep(k, state)
-        state, part = tape.run(k, prepared, state, out, extras or {})
-        part.release()
+        state, _ = tape.run(k, prepared, state, out, extras or {}, False)
     return state, tape
