@@ -215,24 +215,14 @@ class _Region:
         """Every thread walks through its rows and units."""
         w = self.w
         for d, body in bodies:
-            k = w.walk(d)
-            w.put(f"q, r, u = tid, first_r{k}, first_u{k}")
-            w.block(f"while q < many * own{k}:")
-            w.put("i = i0 + r")
-            w.put("b = b0 + i")
+            k = w.walk_from(d)
             if d == POSITION:
                 w.put(f"count = numbers[{w.pointer('count.source')} + b]")
                 w.block("if u < count:")
             body.write()
             if d == POSITION:
                 w.end()
-            w.put("q += width")
-            w.put(f"r += step_r{k}")
-            w.put(f"u += step_u{k}")
-            w.block(f"if u >= u{k} + own{k}:")
-            w.put(f"u -= own{k}")
-            w.put("r += 1")
-            w.end()
+            w.walk_on(k)
             if body.ahead:
                 w.block(f"if q < many * own{k}:")
                 w.put("b = b0 + i0 + r")

@@ -152,6 +152,25 @@ class Writer:
             ]
         return k
 
+    def walk_from(self, dim) -> int:
+        """Begin the loop in which a thread walks through its rows and units of the tile; the number of their size."""
+        k = self.walk(dim)
+        self.put(f"q, r, u = tid, first_r{k}, first_u{k}")
+        self.block(f"while q < many * own{k}:")
+        self.put("i = i0 + r")
+        self.put("b = b0 + i")
+        return k
+
+    def walk_on(self, k: int) -> None:
+        """To a thread's next row and unit."""
+        self.put("q += width")
+        self.put(f"r += step_r{k}")
+        self.put(f"u += step_u{k}")
+        self.block(f"if u >= u{k} + own{k}:")
+        self.put(f"u -= own{k}")
+        self.put("r += 1")
+        self.end()
+
     def constant(self, node: Node) -> str:
         if node.id not in self.const_names:
             name = f"c{len(self.kernel.constants)}"
