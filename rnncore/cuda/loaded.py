@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import folders
-from .driver import driver
+from .driver import DriverError, driver
 from .linker import Report
 
 __all__ = ["Loaded", "code_of"]
@@ -76,6 +76,7 @@ class Loaded:
         self._codes: dict[tuple[int, int], Report] = {}
         self._functions: dict[int, int] = {}
         self._allowed: dict[int, int] = {}
+        self._most: dict[tuple[int, int, int], int] = {}  # blocks that can meet
 
     def report(self) -> Report:
         """What the kernel was compiled to for the current device."""
@@ -102,8 +103,11 @@ class Loaded:
     def resident(self, threads: int, shared_bytes: int) -> int:
         """How many blocks run at once, of so many threads and so much shared memory: the most that can meet."""
         device = driver()
-        multiprocessors = device.limits(device.device())[0]
-        return multiprocessors * device.resident(self._function(shared_bytes), threads, shared_bytes)
+        key = device.context(), threads, shared_bytes
+        if key not in self._most:
+            multiprocessors = device.limits(device.device())[0]
+            self._most[key] = multiprocessors * device.resident(self._function(shared_bytes), threads, shared_bytes)
+        return self._most[key]
 
     def launch(
         self, blocks: int, threads: int, shared_bytes: int, arrays: Sequence[Any], cooperative: bool,
@@ -130,8 +134,13 @@ class Loaded:
         TypeError
             If an array is not a contiguous vector.
         DriverError
-            If the driver does not launch it.
+            If the driver does not launch it, or more blocks would wait for one another than run at once.
         """
+        if cooperative and blocks > self.resident(threads, shared_bytes):
+            raise DriverError(
+                f"{blocks} blocks of {threads} threads and {shared_bytes} bytes of shared memory wait for one another, "
+                f"and {self.resident(threads, shared_bytes)} run at once on this device, or on the share of it given"
+            )
         words = [word for array in arrays for word in _words(array)]
         where = _current_stream() if stream is None else stream
         driver().launch(self._function(shared_bytes), blocks, threads, shared_bytes, where, words, cooperative)

@@ -135,6 +135,16 @@ def test_every_context_has_its_kernel(fake):
     assert [note[0] for note in fake.noted].count("load") == 2
 
 
+def test_more_blocks_than_run_at_once_do_not_wait_for_one_another(fake):
+    kernel = Loaded("text")
+    kernel.launch(264, 256, 1000, [], True, stream=0)
+    with pytest.raises(DriverError, match="265 blocks of 256 threads .* 264 run at once"):
+        kernel.launch(265, 256, 1000, [], True, stream=0)
+    kernel.launch(265, 256, 1000, [], False, stream=0)
+    launched = [note for note in fake.noted if isinstance(note, tuple) and len(note) == 5]
+    assert [note[2][0] for note in launched] == [264, 265]
+
+
 def test_what_the_device_offers(fake, monkeypatch):
     monkeypatch.setattr(target, "simulated", False)
     assert target.properties() == target.Properties("a GPU", (9, 0), 132, 232448, 1024, 139 << 30)
