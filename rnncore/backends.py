@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .errors import InputError
+from .rounding import EXACT, Rounding
 
 __all__ = ["Backend", "add", "backend_of", "chosen", "device_of", "indexed", "namespace", "zeros_beside"]
 
@@ -55,8 +56,8 @@ def add(backend: Any) -> None:
     _loaded[backend.device] = backend
 
 
-def backend_of(device: str, products: str = "") -> Backend:
-    """The backend of a device; `products`: how it may round what it multiplies (see `Params.to`).
+def backend_of(device: str, rounding: Rounding = EXACT) -> Backend:
+    """The backend of a device, which may round so in its loops.
 
     Raises
     ------
@@ -72,7 +73,7 @@ def backend_of(device: str, products: str = "") -> Backend:
             if reason is not None:
                 raise InputError(f"device {device!r} is not available: {reason}")
         found = _loaded[device] = importlib.import_module(_MODULES[device], __package__)
-    return found.rounding(products) if products else found
+    return found.rounding(rounding) if any(rounding) else found
 
 
 def namespace(backend: Backend | None) -> Any:

@@ -34,11 +34,11 @@ class Bound:
             raise InputError(f"weights={weights!r} is for parameters on the CPU, these are on {params.device!r}")
         self.net, self.weights = net, weights
         self.params = params.copy()
-        self.dtype, self.device, self.products = params.dtype, params.device, params.products
+        self.dtype, self.device, self.rounding = params.dtype, params.device, params.rounding
         if weights is not None and "readout.V" in self.params:
             self.params["readout.V"][:] = bfloat16.rounded(self.params["readout.V"])
         self.loops = {}
-        prepare = backend_of(self.device, self.products).prepare
+        prepare = backend_of(self.device, self.rounding).prepare
         for prefix, (layer, sizes) in net.loops.items():
             view = {p.name: self.params[prefix + p.name] for p in layer.step.params}
             self.loops[prefix] = prepare(layer, "infer", view, sizes, str(self.dtype), weights or "")

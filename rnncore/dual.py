@@ -124,7 +124,7 @@ class Directed:
         self.twins = {path: learned.get(path, dotted(path)) for path in net.shapes} if self.moves else {}
         self.shapes = self._shapes()
         self.params = Params.zeros(self.shapes, params.dtype, params.device)
-        self.backend = backend_of(params.device, params.products)
+        self.backend = backend_of(params.device, params.rounding)
         for path in net.shapes:
             self.params[path] = params[path]
             if dparams is not None:

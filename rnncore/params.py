@@ -11,11 +11,13 @@ import numpy as np
 from .backends import backend_of, device_of
 from .cpu.memory import zeros
 from .errors import InputError
+from .rounding import EXACT, Rounding
 
 __all__ = ["Params"]
 
 _DTYPES = ("float32", "float64")
 _PRODUCTS = {"exact": "", "tf32": "tf32", "bf16": "bf16"}
+_FUNCTIONS = {"exact": "", "fast": "fast"}
 
 
 class Params(Mapping):
@@ -36,8 +38,10 @@ class Params(Mapping):
     device : str
         ``"cpu"``, where `flat` is a NumPy array, or ``"cuda"``, where it is a CuPy array. It decides where calls with
         these parameters run (see `to`).
-    products : str
-        How a GPU may round what it multiplies in a loop: ``""``, not at all (see `to`).
+    rounding : Rounding
+        What a GPU may round in a loop (see `to`).
+    products, functions : str
+        Its parts: ``""``, as little as can be.
 
     Raises
     ------
@@ -54,10 +58,10 @@ class Params(Mapping):
     array([1., 1.], dtype=float32)
     """
 
-    __slots__ = ("_shapes", "_views", "device", "flat", "products")
+    __slots__ = ("_shapes", "_views", "device", "flat", "rounding")
     __array_ufunc__ = None
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], flat: Any, products: str = ""):
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], flat: Any, rounding: Rounding = EXACT):
         self.device: str = "cpu" if type(flat) is np.ndarray else device_of(flat) or "cpu"
         if self.device == "cpu":
             flat = np.ascontiguousarray(flat)
@@ -70,7 +74,7 @@ class Params(Mapping):
         if flat.shape != (size,):
             raise InputError(f"parameters of this layout need a vector of {size} numbers, got shape {flat.shape}")
         self._shapes = {k: tuple(s) for k, s in shapes.items()}
-        self.flat, self.products = flat, products
+        self.flat, self.rounding = flat, Rounding(*rounding)
         self._views: dict[str, np.ndarray] = {}
         at = 0
         for path, shape in self._shapes.items():
@@ -87,6 +91,14 @@ class Params(Mapping):
     @property
     def dtype(self) -> np.dtype:
         return self.flat.dtype
+
+    @property
+    def products(self) -> str:
+        return self.rounding.products
+
+    @property
+    def functions(self) -> str:
+        return self.rounding.functions
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -121,17 +133,17 @@ class Params(Mapping):
 
     def copy(self) -> Params:
         """The same numbers in memory of their own."""
-        return Params(self._shapes, self.flat.copy(), self.products)
+        return Params(self._shapes, self.flat.copy(), self.rounding)
 
     def with_flat(self, flat: Any) -> Params:
         """The same layout on the same device over another vector (kept, not copied, where it is there already)."""
-        return Params(self._shapes, self._here(flat, "flat"), self.products)
+        return Params(self._shapes, self._here(flat, "flat"), self.rounding)
 
     def astype(self, dtype: Any) -> Params:
         """A copy in another precision."""
-        return Params(self._shapes, self.flat.astype(dtype), self.products)
+        return Params(self._shapes, self.flat.astype(dtype), self.rounding)
 
-    def to(self, device: str, *, products: str | None = None) -> Params:
+    def to(self, device: str, *, products: str | None = None, functions: str | None = None) -> Params:
         """The parameters on a device, ``"cpu"`` or ``"cuda"``: a copy, or themselves where they are there already.
 
         Parameters
@@ -141,22 +153,31 @@ class Params(Mapping):
             How a GPU may round what it multiplies at each step of a loop of float32 numbers: not at all, or for its
             tensor cores to tf32 (10 bits after the leading one) or bfloat16 (7 bits). Sums are of float32 numbers.
             None: as it is, exact at first.
+        functions : {"exact", "fast"}, optional
+            How a GPU computes exp, tanh, sigmoid and softplus of float32 numbers in a loop: within 4 units in the last
+            place, or by instructions that approximate (PTX ISA, ``.approx``), forward and back. Fast ones are off by
+            at most 2**-11 of the result (tanh), 2**-12 (sigmoid), 2**-22 + 2**-23 |x| of the result (exp) and 2**-21
+            (softplus), which the error of x itself adds to. None: as it is, exact at first.
 
         Raises
         ------
         InputError
             The device is unknown or absent; the text says what is missing. Or the CPU is asked to round.
         """
-        if products not in (None, *_PRODUCTS):
-            raise InputError(f"products must be one of {', '.join(map(repr, _PRODUCTS))}, got {products!r}")
-        kind = self.products if products is None else _PRODUCTS[products]
-        if device == "cpu" and products is not None and kind:
+        kind = Rounding(
+            _kind("products", products, _PRODUCTS, self.products),
+            _kind("functions", functions, _FUNCTIONS, self.functions),
+        )
+        if device == "cpu" and products is not None and kind.products:
             raise InputError(f"products={products!r} is for a GPU's tensor cores, the device is {device!r}")
+        if device == "cpu" and functions is not None and kind.functions:
+            raise InputError(f"functions={functions!r} is for a GPU's approximations, the device is {device!r}")
         if device == self.device:
-            return self if kind == self.products else Params(self._shapes, self.flat, kind)
+            return self if kind == self.rounding else Params(self._shapes, self.flat, kind)
         backend = backend_of(device)
-        host = self.flat if self.device == "cpu" else backend_of(self.device).get(self.flat)
-        return Params(self._shapes, host if device == "cpu" else backend.put(host), "" if device == "cpu" else kind)
+        if self.device != "cpu":
+            return Params(self._shapes, backend_of(self.device).get(self.flat))
+        return Params(self._shapes, backend.put(self.flat), kind)
 
     def _here(self, value: Any, what: str) -> Any:
         """An array on the device of the parameters; what is on the host is copied there."""
@@ -179,5 +200,12 @@ class Params(Mapping):
     def __repr__(self) -> str:
         rows = [f"  {path:<24} {'x'.join(map(str, a.shape)) or 'scalar'}" for path, a in self._views.items()]
         where = "" if self.device == "cpu" else f", on {self.device}"
-        where += f", {self.products} products" if self.products else ""
+        where += "".join(f", {kind} {what}" for what, kind in self.rounding._asdict().items() if kind)
         return "\n".join([f"Params({self.flat.size} numbers, {self.dtype}{where})", *rows])
+
+
+def _kind(name: str, given: str | None, kinds: Mapping[str, str], before: str) -> str:
+    """What a word that rounding is asked for by stands for."""
+    if given not in (None, *kinds):
+        raise InputError(f"{name} must be one of {', '.join(map(repr, kinds))}, got {given!r}")
+    return before if given is None else kinds[given]

@@ -32,7 +32,7 @@ class Pass(Between):
     def __init__(self, net, params: Arrays, batch: Batch, training: bool, seed, packed=None):
         self.net, self.params, self.training = net, params, training
         numbers = params if isinstance(params, Params) else packed
-        self.dtype, self.backend = numbers.dtype, backend_of(numbers.device, numbers.products)
+        self.dtype, self.backend = numbers.dtype, backend_of(numbers.device, numbers.rounding)
         self.rng = generator_of(seed)
         self.packed = packed
         self.sources: Sources | None = None  # what the steps of a decoder see whole

@@ -40,7 +40,7 @@ class Speaker:
     """
 
     def __init__(self, net, params, x, lengths, state, steps: int, mask=None, reset=None):
-        self.net, self.params, self.backend = net, params, backend_of(params.device, params.products)
+        self.net, self.params, self.backend = net, params, backend_of(params.device, params.rounding)
         self.sources: Sources | None = None
         self.xs: dict[str, np.ndarray] = {}
         self.layer = _rewired(net)

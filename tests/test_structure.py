@@ -15,7 +15,7 @@ PLUGINS = ROOT.parent / "plugins"
 FILES = sorted(ROOT.rglob("*.py"))
 # from the bottom up; a package may import what stands below it, and its own rank where it is the same package
 RANKS = [
-    {"arguments", "errors", "folders", "forking", "layout", "vecmath"},
+    {"arguments", "errors", "folders", "forking", "layout", "rounding", "vecmath"},
     {"lang", "stretches"},
     {"combine"},
     {"plan"},

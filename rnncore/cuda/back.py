@@ -28,7 +28,7 @@ def loop_backward(
 ):  # fmt: skip
     """BPTT through a layer: adjoints of inputs and of initial states (see `rnncore.cpu.back.loop_backward`)."""
     step, sizes, dtype = tape.layer.step, tape.sizes, tape.dtype
-    prepared = prepare(tape.layer, "backward", params, sizes, str(dtype), products=tape.products)
+    prepared = prepare(tape.layer, "backward", params, sizes, str(dtype), rounding=tape.rounding)
     dxs = {name: xp.zeros((len(tape.xs[name]), sizes[step.dims[name]]), dtype) for name in want}
     adjoints = {f"d{n}": (dextras or {}).get(n) for n in step.seeded} | {"dy": dy}
     boundary, direct = adjoint_of(step).boundary, direct_gradients(step)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..rounding import Rounding
 from .arrays import array_type, get, shown_as, taken
 from .back import loop_backward
 from .checkpoint import checkpointed_forward
@@ -38,8 +39,8 @@ def index(host: np.ndarray) -> Any:
     return put(host)
 
 
-@lru_cache(maxsize=4)
-def rounding(products: str) -> Any:
-    """This backend, with kernels whose tensor cores round operands to ``"tf32"`` or ``"bf16"``."""
+@lru_cache(maxsize=8)
+def rounding(kind: Rounding) -> Any:
+    """This backend, with kernels that may round so."""
     here = {name: globals()[name] for name in __all__}
-    return SimpleNamespace(**here | {"prepare": partial(prepare, products=products)})
+    return SimpleNamespace(**here | {"prepare": partial(prepare, rounding=kind)})

@@ -27,8 +27,8 @@ class CheckpointTape(stretches.Stretches, LoopTape):
     loop_forward = staticmethod(loop_forward)
 
     def prepare(self, layer, which: str, params: Mapping[str, Any], sizes: Mapping[Any, int], dtype: str) -> Prepared:
-        """Kernels and packed weights, for products as those of the tape."""
-        return prepare(layer, which, params, sizes, dtype, products=self.products)
+        """Kernels and packed weights, which round as those of the tape."""
+        return prepare(layer, which, params, sizes, dtype, rounding=self.rounding)
 
     @staticmethod
     def index(host: np.ndarray) -> Any:
@@ -44,7 +44,7 @@ def checkpointed_forward(
 
     def make(steps: int) -> CheckpointTape:
         y_rows, dtype = rows if out is None else out[2], np.dtype(prepared.code.dtype)
-        tape_of = (layer, sizes, layout, dict(xs), rows, y_rows, None, tokens, dtype, sources, prepared.products)
+        tape_of = (layer, sizes, layout, dict(xs), rows, y_rows, None, tokens, dtype, sources, prepared.rounding)
         return CheckpointTape(*tape_of, every=steps)
 
     return stretches.checkpointed_forward(make, every, layout, prepared, state, out, extras)

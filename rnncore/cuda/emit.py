@@ -18,11 +18,12 @@ from .writer import ANEW, FUNCTION, Kernel, Tiling, Writer
 __all__ = ["emit"]
 
 
-def emit(plan: Plan, dtype: str, tiling: Tiling, pretty: bool = False) -> Kernel:
+def emit(plan: Plan, dtype: str, tiling: Tiling, pretty: bool = False, fast: bool = False) -> Kernel:
     """Write the kernel of `plan` for `dtype`.
 
     With `pretty` it carries the author's names and lines, for reading; without, its text depends
-    on the structure alone, so that cells of one structure share one compiled kernel.
+    on the structure alone, so that cells of one structure share one compiled kernel. With
+    `fast`, functions of float32 numbers are the device's approximations (`rnncore.cuda.fast`).
     """
     w = Writer(plan, dtype, tiling, pretty)
     _head(w)
@@ -31,7 +32,7 @@ def emit(plan: Plan, dtype: str, tiling: Tiling, pretty: bool = False) -> Kernel
     steps, w.lines = _sizes_anew(w), []
     stage_weights(w)
     head_of_products(w)
-    w.kernel.text = _module(w, [*head, *w.lines, *steps])
+    w.kernel.text = _module(w, [*head, *w.lines, *steps], fast)
     return w.kernel
 
 
@@ -116,7 +117,7 @@ def _table(w: Writer) -> list[str]:
     return lines
 
 
-def _module(w: Writer, body: list[str]) -> str:
+def _module(w: Writer, body: list[str], fast: bool) -> str:
     text = "\n".join([*body, *([DRAWING] if any(n.op == "draw" for n in w.plan.nests) else [])])
     ops = sorted(FUNCTION.get(o, o) for o, row in OPS.items() if row.pointwise)
     ops = [name for name in ops if re.search(rf"\b{name}\(", text)]
@@ -126,7 +127,7 @@ def _module(w: Writer, body: list[str]) -> str:
         "from rnncore.cuda.device import warp_max, warp_sum",
         *([f"from rnncore.cuda.tiles import tile_{w.tiling.tensor}"] if w.tiling.tensor else []),
         "",
-        f'F = functions("{w.dtype}")',
+        f'F = functions("{w.dtype}"{", fast=True" if fast else ""})',
         *[f"{name} = F.{name}" for name in ops],
         *(DRAWING.splitlines() if any(n.op == "draw" for n in w.plan.nests) else []),
         "",

@@ -85,7 +85,7 @@ class _Frame:
 
 def _framed(prepared: Prepared, layout: Layout, positions: int, parts, given) -> _Frame:
     code, dims = prepared.code, _Dims(prepared.sizes, positions)
-    geometry = chosen(_shape(code, dims, layout, prepared.products), target.properties())
+    geometry = chosen(_shape(code, dims, layout, prepared.rounding.products), target.properties())
     kernel = code.kernel(geometry.tiling)
     offsets, work = dims.columns(kernel.columns)
     starts, most = layout.starts(max(1, WORK_BYTES // max(work * np.dtype(code.dtype).itemsize, 1)))
@@ -136,7 +136,7 @@ class Launch:
         self.plan, self.dtype = prepared.code.plan, np.dtype(prepared.code.dtype)
         longest = 0 if sources is None else sources.longest
         items = (tuple(of.items()) for of in (prepared.sizes, parts, sizes))
-        key = (prepared.code, prepared.products, longest, *items)
+        key = (prepared.code, prepared.rounding, longest, *items)
         frame = kept(layout, key, lambda: _framed(prepared, layout, longest, parts, sizes))
         self.frame, self.tape_parts = frame, tape
         self.packed = prepared.weights.packed(frame.geometry.members, frame.geometry.tiling)
@@ -145,7 +145,7 @@ class Launch:
 
     def room(self, numbers: int) -> Any:
         """Memory; tensor cores read up to the ends of rows, which must hold numbers then."""
-        make = xp.zeros if self.prepared.products else xp.empty
+        make = xp.zeros if self.prepared.rounding.products else xp.empty
         return make(numbers, self.dtype)
 
     def number(self, dim: Any) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from ..lang.cell import Stepped
 from ..lang.dims import POSITION
 from ..layout import Layout, Rows, Sources
+from ..rounding import EXACT, Rounding
 from .launch import Launch, TapeParts
 from .rows import ends_of, gathered, kept, scatter, sorted_to
 from .space import xp
@@ -33,7 +34,7 @@ class LoopTape:
     tokens: bool
     dtype: np.dtype
     sources: Sources | None = None
-    products: str = ""
+    rounding: Rounding = EXACT
 
     @property
     def nbytes(self) -> int:
@@ -113,7 +114,7 @@ def loop_forward(
     final = {s: tape.states(launch.tape, s)[ends_of(layout, s in plan.history)] for s in step.states}
     if not training:
         return final, None
-    tape_of = (layer, sizes, layout, dict(xs), rows, y_rows, launch.tape, tokens, dtype, sources, prepared.products)
+    tape_of = (layer, sizes, layout, dict(xs), rows, y_rows, launch.tape, tokens, dtype, sources, prepared.rounding)
     return final, LoopTape(*tape_of)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .fast_twins import FAST
 from .running import WARP, Lane, now
 from .tile_twins import mma_bf16, mma_tf32, pack_bf16, to_tf32
 
@@ -209,13 +210,14 @@ def functions(dtype: str, fast: bool = False) -> SimpleNamespace:
     dtype : str
         "float32" or "float64".
     fast : bool
-        What a device may approximate is exact here.
+        Of float32 numbers: exp, tanh, sigmoid and softplus by twins of the device's approximations.
     """
     kind = {"float32": np.float32, "float64": np.float64}[dtype]
     reals = {"exp": _exp, "log": _log, "sqrt": _sqrt, "sin": _sin, "cos": _cos, "tanh": math.tanh, "sigmoid": _sigmoid,
              "softplus": _softplus}  # fmt: skip
+    made = {name: _of_reals(function, kind) for name, function in reals.items()}
     return SimpleNamespace(
-        **{name: _of_reals(function, kind) for name, function in reals.items()},
+        **made | (FAST if fast and dtype == "float32" else {}),
         add=operator.add, sub=operator.sub, mul=operator.mul, div=operator.truediv, neg=operator.neg, abs_=abs,
         relu=_relu, maximum=_maximum, minimum=_minimum, where=_where,
         lt=operator.lt, le=operator.le, gt=operator.gt, ge=operator.ge, eq=operator.eq, ne=operator.ne,

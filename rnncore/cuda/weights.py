@@ -14,6 +14,7 @@ from ..lang.graph import Node
 from ..plan.kernels import plan_of
 from ..plan.model import Plan, Product
 from ..reference.parameters import call_values
+from ..rounding import EXACT, Rounding
 from .emit import emit
 from .space import after, here, mark, put, put_to_stay, xp
 from .writer import Kernel, Tiling, padded
@@ -27,6 +28,7 @@ class Code:
 
     plan: Plan
     dtype: str
+    fast: bool  # exp, tanh, sigmoid and softplus by the device's approximations
     texts: dict[Tiling, Kernel]
     numbers: dict[tuple, Any]
 
@@ -43,7 +45,7 @@ class Code:
         """The kernel's text for a tiling."""
         found = self.texts.get(tiling)
         if found is None:
-            found = self.texts.setdefault(tiling, emit(self.plan, self.dtype, tiling))
+            found = self.texts.setdefault(tiling, emit(self.plan, self.dtype, tiling, fast=self.fast))
         return found
 
     @property
@@ -56,12 +58,12 @@ class Code:
 _codes: dict[tuple, Code] = {}
 
 
-def code_of(step, which: str, dtype: str) -> Code:
+def code_of(step, which: str, dtype: str, fast: bool = False) -> Code:
     """The kernels of a step; kept."""
-    key = step, which, dtype
+    key = step, which, dtype, fast
     found = _codes.get(key)
     if found is None:
-        found = _codes.setdefault(key, Code(plan_of(step, which), dtype, {}, {}))
+        found = _codes.setdefault(key, Code(plan_of(step, which), dtype, fast, {}, {}))
     return found
 
 
@@ -72,16 +74,18 @@ class Prepared:
     code: Code
     sizes: Mapping[Any, int]
     weights: Weights
-    products: str = ""  # how tensor cores may round operands
+    rounding: Rounding = EXACT
 
 
 def prepare(
-    layer: Stepped, which: str, params: Mapping[str, Any], sizes, dtype: str, stored: str = "", products: str = ""
-) -> Prepared:
-    """Kernels and packed weights of a layer (see `rnncore.backends`); `products`: see `Params.to`."""
-    step, code = layer.step, code_of(layer.step, which, dtype)
+    layer: Stepped, which: str, params: Mapping[str, Any], sizes, dtype: str, stored: str = "",
+    rounding: Rounding = EXACT,
+) -> Prepared:  # fmt: skip
+    """Kernels and packed weights of a layer (see `rnncore.backends`); what is not float32 is never rounded."""
+    rounding = rounding if dtype == "float32" else EXACT
+    step, code = layer.step, code_of(layer.step, which, dtype, bool(rounding.functions))
     values = call_values(step, params, sizes, dtype, put)
-    return Prepared(code, sizes, Weights(code, params, values, sizes), products if dtype == "float32" else "")
+    return Prepared(code, sizes, Weights(code, params, values, sizes), rounding)
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,3 +43,13 @@ def test_every_way_back_links_and_is_of_its_own_type_alone(name):
     """The longest kernel of every cell, for one generation: all of them for both take minutes."""
     layer = stress.CELLS[name](stress.UNITS.get(name, 5))
     assert report(layer, "backward", "float32", TILINGS[1], CAPABILITIES[1]).float64_instructions == 0
+
+
+@pytest.mark.parametrize("which", ["forward", "backward"])
+def test_functions_are_approximated_in_kernels_of_those_who_ask_alone(which):
+    """The gates of an LSTM are three sigmoids and two tanh, and on the way back what they gave is kept."""
+    plan = plan_of(rn.cells.lstm(4).step, which)
+    near = (False,) * sum(map(len, plan.waves))
+    for fast in (False, True):
+        ptx = target.compiled(emit(plan, "float32", Tiling(1, 1, near, near), fast=fast).text, (9, 0)).ptx
+        assert ("tanh.approx.f32" in ptx) == (fast and which == "forward") and (fast or "approx" not in ptx)

@@ -1,0 +1,17 @@
+"""What a device may round in a loop."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["EXACT", "Rounding"]
+
+
+class Rounding(NamedTuple):
+    """What a GPU may round in a loop, of float32 numbers (see `rnncore.Params.to`): empty, as little as it can."""
+
+    products: str = ""
+    functions: str = ""
+
+
+EXACT = Rounding()
