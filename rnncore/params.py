@@ -39,7 +39,7 @@ class Params(Mapping):
         ``"cpu"``, where `flat` is a NumPy array, or ``"cuda"``, where it is a CuPy array. It decides where calls with
         these parameters run (see `to`).
     rounding : Rounding
-        What a GPU may round in a loop (see `to`).
+        What a GPU may round (see `to`).
     products, functions : str
         Its parts: ``""``, as little as can be.
 
@@ -150,9 +150,9 @@ class Params(Mapping):
         ----------
         device : {"cpu", "cuda"}
         products : {"exact", "tf32", "bf16"}, optional
-            How a GPU may round what it multiplies at each step of a loop of float32 numbers: not at all, or for its
-            tensor cores to tf32 (10 bits after the leading one) or bfloat16 (7 bits). Sums are of float32 numbers.
-            None: as it is, exact at first.
+            How a GPU may round float32 operands of matrix products, at each step of a loop and over all of them: not at
+            all, or for its tensor cores to tf32 (10 bits after the leading one) or bfloat16 (7 bits). Sums are of
+            float32 numbers. None: as it is, exact at first.
         functions : {"exact", "fast"}, optional
             How a GPU computes exp, tanh, sigmoid and softplus of float32 numbers in a loop: within 4 units in the last
             place, or by instructions that approximate (PTX ISA, ``.approx``), forward and back. Fast ones are off by

@@ -1,4 +1,4 @@
-"""What a device may round in a loop."""
+"""What a device may round."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["EXACT", "Rounding"]
 
 
 class Rounding(NamedTuple):
-    """What a GPU may round in a loop, of float32 numbers (see `rnncore.Params.to`): empty, as little as it can."""
+    """What a GPU may round, of float32 numbers (see `rnncore.Params.to`): empty, as little as it can."""
 
     products: str = ""
     functions: str = ""

@@ -10,6 +10,7 @@ from ..lang.graph import Node
 from ..plan.adjoint import adjoint_of
 from ..plan.model import Product
 from ..reference.parameters import direct_gradients, parameter_gradients
+from .dense import multiply
 from .launch import Launch
 from .rows import gathered, previous, scatter, sorted_back, sorted_to, turns_of
 from .run import LoopTape, fill, hoisted, input_parts, source_parts, tape_parts
@@ -122,15 +123,20 @@ class _Reverse:
         if slot.out[2:] not in self.dxs:
             return
         stored = any(st.where == ("out", slot.out) for st in self.plan.stores)
-        first = not stored and next(p for p in self.plan.post if p.slots[0] is slot) is product
-        operands = [self._rows(v, r0, r1) for v in product.operands]
-        found = operands[0] if len(operands) == 1 else xp.concatenate(operands, 1)
-        found = found @ self.launch.prepared.weights.matrices[id(product)]
-        to = self.launch.part(f"out.{slot.out}")[r0:r1]
-        if first:
-            to[...] = found
-        else:
-            to += found
+        fresh = not stored and next(p for p in self.plan.post if p.slots[0] is slot) is product
+        matrix, to, at = self.launch.prepared.weights.matrices[id(product)], self.launch.part(f"out.{slot.out}"), 0
+        for rows in self._operands(product, r0, r1):
+            end = at + rows.shape[1]
+            multiply(rows, matrix[at:end], to[r0:r1], self.tape.rounding.products, add=bool(at) or not fresh)
+            at = end
+
+    def _operands(self, product: Product, r0: int, r1: int) -> list[Any]:
+        """The rows of a product's operands: all at once where they lie side by side."""
+        widths = [self._number(v.shape[0]) for v in product.operands]
+        kind, label = self.plan.place[product.operands[0].id]
+        if kind == "work" and all(padded(n) == n for n in widths[:-1]):
+            return [self.launch.work(r1 - r0, label, sum(widths))]
+        return [self._rows(v, r0, r1) for v in product.operands]
 
     def _pair(self, target: Any, a: Node, b: Node, r0: int, r1: int) -> None:
         """Add the outer products of two values, summed over the rows of a chunk."""
@@ -138,7 +144,7 @@ class _Reverse:
         if self.tape.tokens and b.op == "leaf" and b.attrs == ("input", "x"):
             add_rows(target, left, self.inputs["x"][r0:r1, 0])
         else:
-            target += left.T @ self._rows(b, r0, r1)
+            multiply(left.T, self._rows(b, r0, r1), target, self.tape.rounding.products, add=True)
 
     def _rows(self, node: Node, r0: int, r1: int) -> Any:
         """The rows of a chunk of a value that lies in memory."""

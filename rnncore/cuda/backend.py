@@ -41,6 +41,7 @@ def index(host: np.ndarray) -> Any:
 
 @lru_cache(maxsize=8)
 def rounding(kind: Rounding) -> Any:
-    """This backend, with kernels that may round so."""
+    """This backend, with kernels and products of the library that may round so."""
     here = {name: globals()[name] for name in __all__}
-    return SimpleNamespace(**here | {"prepare": partial(prepare, rounding=kind)})
+    products = {f.__name__: partial(f, products=kind.products) for f in (affine, affine_backward)}
+    return SimpleNamespace(**here | products | {"prepare": partial(prepare, rounding=kind)})

@@ -12,6 +12,7 @@ from ..lang.cell import Stepped
 from ..lang.dims import POSITION
 from ..layout import Layout, Rows, Sources
 from ..rounding import EXACT, Rounding
+from .dense import multiply
 from .launch import Launch, TapeParts
 from .rows import ends_of, gathered, kept, scatter, sorted_to
 from .space import xp
@@ -131,19 +132,26 @@ def _forward_parts(prepared: Prepared, layout: Layout, inputs, wanted, sources):
 
 
 def hoisted(launch: Launch, inputs: Mapping[str, Any], tokens: bool, r0: int, r1: int) -> None:
-    """Products of inputs for a chunk."""
+    """Products of inputs for a chunk, on top of biases or of what is there: straight into the rows of the loop."""
     weights = launch.prepared.weights
     for product in launch.plan.hoisted:
-        matrix, at = weights.matrices[id(product)], 0
+        matrix, slots, at = weights.matrices[id(product)], launch.slots(product, r1 - r0), 0
+        if product.first:
+            for mine, start in _beside(slots, weights.biases[id(product)]):
+                mine[...] = start
         for operand in product.operands:
             x, n = inputs[operand.attrs[1]][r0:r1], launch.number(operand.shape[0])
-            part = matrix[at : at + n] if len(product.operands) > 1 else matrix
+            for mine, part in _beside(slots, matrix[at : at + n]):
+                if tokens and operand.attrs[1] == "x":
+                    mine += xp.take(part, x[:, 0], 0)
+                else:
+                    multiply(x, part, mine, launch.prepared.rounding.products, add=True)
             at += n
-            found = xp.take(part, x[:, 0], 0) if tokens and operand.attrs[1] == "x" else x @ part
-            first = operand is product.operands[0] and product.first
-            column = 0
-            for slots, wide in launch.slots(product, r1 - r0):
-                mine = found[:, column : column + wide]
-                start = weights.biases[id(product)][column : column + wide] if first else slots
-                np.add(mine, start, out=slots)
-                column += wide
+
+
+def _beside(slots: list[tuple[Any, int]], whole: Any) -> Iterator[tuple[Any, Any]]:
+    """Each slot with its columns of a matrix or a vector that has those of all."""
+    column = 0
+    for mine, wide in slots:
+        yield mine, whole[..., column : column + wide]
+        column += wide

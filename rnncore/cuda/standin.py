@@ -7,13 +7,29 @@ but by `asnumpy`, or as the one number of an array of size 1. Host memory plays 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-__all__ = ["asarray", "asnumpy", "ndarray"]
+__all__ = ["Address", "asarray", "asnumpy", "ndarray"]
 
 _NUMBERS = (bool, int, float, complex, np.generic)
+
+
+class Address(int):
+    """Where an array's numbers begin, and the memory that they are a part of, from `first` to `end`."""
+
+    first: int
+    end: int
+
+    def __new__(cls, host: np.ndarray) -> Address:
+        whole = host
+        while isinstance(whole.base, np.ndarray):
+            whole = whole.base
+        found = super().__new__(cls, host.ctypes.data)
+        found.first, found.end = np.lib.array_utils.byte_bounds(whole)
+        return found
 
 
 class ndarray:
@@ -35,6 +51,7 @@ class ndarray:
     strides = property(lambda self: self.host.strides)
     flags = property(lambda self: self.host.flags)
     T = property(lambda self: ndarray(self.host.T))
+    data = property(lambda self: SimpleNamespace(ptr=Address(self.host)))
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
