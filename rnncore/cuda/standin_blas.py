@@ -70,7 +70,7 @@ def _matrix(name: str, at: Address, kind: int, rows: int, columns: int, wide: in
     many = ((columns - 1) * wide + rows) * dtype.itemsize
     if not isinstance(at, Address) or not at.first <= at <= at.end - many:
         raise ValueError(f"{name}: {many} bytes from {at} on are not all of one array")
-    memory = (ctypes.c_char * many).from_address(at)
+    memory = memoryview((ctypes.c_char * many).from_address(at))
     return np.ndarray((rows, columns), dtype, memory, strides=(dtype.itemsize, wide * dtype.itemsize))
 
 
