@@ -87,7 +87,7 @@ def test_readouts_round_too_and_float64_never(kind):
         params = net.init(dtype=dtype).to("cuda")
         params.flat[:] *= np.ones(1, dtype).item()
         rows, v = xp.asarray(np.ones((1, 3), dtype) / 3), params["readout.V"]
-        backend = rn.backends.backend_of("cuda", kind)
+        backend = rn.backends.backend_of("cuda", params.to("cuda", products=kind).rounding)
         off = xp.asnumpy(backend.affine(rows, v, params["readout.c"]) - dense.affine(rows, v, params["readout.c"]))
         assert np.abs(off).max() > UNITS[kind] / 100 if dtype == "float32" else not off.any()
         rounding = params.to("cuda", products=kind)
