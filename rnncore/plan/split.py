@@ -1,7 +1,7 @@
 """What the forward pass keeps for BPTT, and the reverse step written on what was kept.
 
-Kept are outputs of transcendentals, reductions and products; everything else is computed
-again from them. A new state is read from the history of states.
+Kept are outputs of transcendentals, reductions and products, and what is compared for equality; everything else is
+computed again from them. A new state is read from the history of states.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ class _Rewrite:
                 self.next.setdefault(node.id, state)
         self.late: set[int] = set()  # nodes that depend on an adjoint
         self.product: set[int] = set()  # sums with a product in them
+        self.compared: set[int] = set()  # equal or not bit for bit: computed again, the last bit may be another
         for n in order:
+            if n.op in ("eq", "ne"):
+                self.compared.update(a.id for a in n.args)
             if (n.op == "leaf" and n.attrs[0] in ("adj", "out")) or any(a.id in self.late for a in n.args):
                 self.late.add(n.id)
             if n.op in ("matmul", "matmul_t") or (n.op == "add" and any(a.id in self.product for a in n.args)):
@@ -69,7 +72,8 @@ class _Rewrite:
         if node.id not in self.late:
             if node.id in self.next:
                 return graph.leaf("next", self.next[node.id], node.shape, "step")
-            if (OPS[node.op].costly or node.id in self.product) and len(node.shape) < 2:  # positions are computed again
+            kept = OPS[node.op].costly or node.id in self.product or node.id in self.compared
+            if kept and len(node.shape) < 2:  # positions are computed again
                 name = f"s{len(self.saved)}"
                 self.saved[name] = node
                 with pinned_origin(node.origin):

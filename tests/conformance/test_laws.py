@@ -7,6 +7,7 @@ import stress
 
 import rnncore as rn
 from rnncore import testing
+from rnncore.lang import cell, exp
 
 # what an option chooses where it changes the equations; a cell or topology that is not here is taken with its defaults
 CELL_OPTIONS = {
@@ -184,3 +185,13 @@ def test_the_shape_of_the_batch_does_not_matter(batch, time, dtype):
 
 def test_a_large_layer_whose_products_are_split_into_panels():
     testing.check_kernel(network(stress.memory, 131, 67), dtype="float32", batch=9, time=5)
+
+
+@cell
+def decaying(w, x, h):
+    """A sum of products, of which the training pass keeps one: that may round where a call does not."""
+    return 0.5 * h - (0.3 * w.a(x) - exp(-h))
+
+
+def test_a_call_and_a_training_pass_may_round_otherwise():
+    testing.check_lengths(rn.Network(decaying(7), inputs=2))
