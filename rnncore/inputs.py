@@ -13,7 +13,7 @@ from .errors import InputError
 
 __all__ = [
     "Tokens", "Batch", "Writing", "as_array", "as_batch", "as_checkpoint", "as_host", "as_lengths", "as_numbers",
-    "as_state", "by_name", "hosted",
+    "as_state", "by_name", "hosted", "listed",
 ]  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def as_batch(net, dtype, x, lengths, backend: Backend | None = None) -> Batch:
     InputError
         Wrong shapes, types or lengths; unknown or missing inputs; tokens out of range.
     """
-    given = by_name(net, x)
+    given = {name: listed(value) for name, value in by_name(net, x).items()}
     if all(isinstance(v, (list, tuple)) and _is_sequences(v) for v in given.values()):
         batch = _from_lists(net, dtype, given, lengths, backend)
     else:
@@ -76,6 +76,12 @@ def by_name(net, x) -> dict[str, Any]:
     return {n: given[n] for n in net.sizes}
 
 
+def listed(value) -> Any:
+    """A vector of objects, as pandas and scikit-learn hold sequences of different lengths, as a list; else `value`."""
+    boxed = type(value) is np.ndarray and value.dtype.kind == "O" and value.ndim == 1
+    return list(value) if boxed else value
+
+
 def _is_sequences(value) -> bool:
     """A list of per-sequence arrays, as opposed to nested lists of one array."""
     return len(value) == 0 or all(isinstance(v, np.ndarray) or hasattr(v, "__array__") for v in value)
@@ -87,11 +93,13 @@ def as_array(value, what: str, hint: str = "", backend: Backend | None = None) -
     Raises
     ------
     InputError
-        It is a list of lists of different lengths, or lies on another device.
+        It is a list of lists of different lengths, has masked elements, or lies on another device.
     """
     if type(value) is np.ndarray and backend is None:
         return value
     if type(value) is not np.ndarray:
+        if np.ma.is_masked(value):
+            raise InputError(f"{what} has masked elements, which have no value: fill them, or leave steps out by mask=")
         device = device_of(value)
         if backend is not None:
             value = backend.taken(value, what)
@@ -135,7 +143,8 @@ def as_numbers(value, what: str, tokens: bool, complex_too: bool = False, backen
     InputError
         It is anything else.
     """
-    array = as_array(value, what, "; give a list of arrays, one (time, features) array per sequence", backend)
+    each = "(time,)" if tokens else "(time, features)"
+    array = as_array(value, what, f"; give a list of arrays, one {each} array per sequence", backend)
     if tokens:
         if array.dtype.kind not in "iu" and array.size:
             raise InputError(f"{what} must be integer tokens, got dtype {array.dtype}")

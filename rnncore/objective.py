@@ -12,7 +12,7 @@ from .backends import Backend, backend_of, chosen, namespace
 from .compiled_loss import loss_of_rows, loss_step
 from .errors import InputError
 from .forking import renewed
-from .inputs import as_array, as_checkpoint
+from .inputs import as_array, as_checkpoint, listed
 from .lang.component import Bound, Component
 from .lang.diff import reverse, tangent
 from .lang.dims import Dim, unify
@@ -136,7 +136,7 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
         Wrong shape or type, or a class outside the outputs.
     """
     outputs = net.outputs or net.features
-    one = not net.per_step
+    one, target = not net.per_step, listed(target)
     classes = loss.component.target == "class"
     several = isinstance(target, (list, tuple)) and not one and len(target) > 0
     if several and np.ndim(target[0]) == (1 if classes else 2):

@@ -124,9 +124,11 @@ class Stream:
             return
         named = isinstance(x_t, Mapping)
         steps = {k: np.asarray(v) for k, v in (x_t if named else {"": x_t}).items()}
-        for step in steps.values():
-            if step.ndim < 1 or len(step) != self.batch:
-                raise InputError(f"a step of this stream needs {self.batch} sequences, got shape {step.shape}")
+        for name, step in steps.items():
+            size = net.sizes.get(name or next(iter(net.sizes)))  # None: an unknown name, of which a call tells
+            want = (self.batch,) if self._steps.tokens else (self.batch, size)
+            if size is not None and step.shape != want:
+                raise InputError(f"{name or 'x'} of a step of this stream must have shape {want}, got {step.shape}")
         x = {k: step if net.reads_vectors else step[:, None] for k, step in steps.items()}
         checked = net._batch(run.params, x if named else x[""], None, None)
         for name, rows in checked.arrays.items():

@@ -17,7 +17,7 @@ from .backends import Backend, backend_of, chosen, indexed, namespace
 from .combine.blocks import last_loop
 from .combine.wired import Wired
 from .errors import InputError
-from .inputs import Batch, Writing, as_array
+from .inputs import Batch, Writing, as_array, listed
 from .lang.cell import Stepped, sizes_of
 
 __all__ = ["Lesson", "fed_back", "features_at", "lesson", "lesson_of", "ratio_of"]
@@ -128,7 +128,7 @@ def _generator(seed) -> np.random.Generator:
 
 def _true_rows(target, batch: Batch | Writing, size: int) -> np.ndarray:
     """Targets of all steps within the lengths as (rows, size): numbers as they are, integer classes one-hot."""
-    xp = namespace(batch.backend)
+    xp, target = namespace(batch.backend), listed(target)
     if isinstance(target, (list, tuple)) and len(target) and hasattr(target[0], "__array__"):
         if len(target) != batch.size:
             raise InputError(f"{len(target)} target sequences are given for {batch.size} input sequences")

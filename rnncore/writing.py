@@ -10,7 +10,7 @@ from .arguments import whole
 from .backends import backend_of
 from .combine.translate import Translate
 from .errors import InputError
-from .inputs import Batch, Writing, as_array, as_host, as_lengths
+from .inputs import Batch, Writing, as_array, as_host, as_lengths, listed
 
 __all__ = ["attention", "refuse_decoder", "set_writing", "writes"]
 
@@ -59,6 +59,7 @@ def _time(batch: Batch, target: Any, target_lengths, steps) -> tuple[int, np.nda
     """Steps to write, and the lengths of a list of targets."""
     if target is not None and steps is not None:
         raise InputError("steps says how much to write where there is no target; give one of them")
+    target = listed(target)
     if isinstance(target, (list, tuple)) and len(target) and hasattr(target[0], "__array__"):
         counts = np.array([len(part) for part in target], np.int64)
         if len(counts) != batch.size:

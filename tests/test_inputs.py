@@ -7,6 +7,7 @@ import stress
 import rnncore as rn
 from rnncore.errors import InputError, RnncoreError
 from rnncore.testing import close
+from rnncore.train import Dataset
 
 rng = np.random.default_rng(0)
 x = rng.standard_normal((4, 6, 3)).astype("float32")
@@ -233,3 +234,31 @@ def test_no_input_at_all_is_told_so():
     net = rn.Network(rn.cells.vanilla(3), inputs=2)
     with pytest.raises(rn.errors.InputError, match="x is missing; this network reads x"):
         net(net.init())
+
+
+def test_a_vector_of_objects_is_a_list_of_sequences():
+    boxed, targets = np.empty(4, object), np.empty(4, object)
+    boxed[:], targets[:] = [x[b, :n] for b, n in enumerate((6, 0, 2, 5))], [np.ones((n, 5)) for n in (6, 0, 2, 5)]
+    for call in (net, net.bind(params)):
+        given = (params,) if call is net else ()
+        np.testing.assert_array_equal(call(*given, boxed)[0], call(*given, list(boxed))[0])
+    found, asked = (
+        net.loss_and_grad(params, x_, t, loss=stress.squared)[0]
+        for x_, t in ((boxed, targets), (list(boxed), list(targets)))
+    )
+    assert found == asked
+
+
+@pytest.mark.parametrize("given", [
+    pytest.param(lambda m: net(params, m), id="an array"), pytest.param(lambda m: net(params, list(m)), id="a list"),
+    pytest.param(lambda m: net(params, x, state={"h": m[:, 0, :1].repeat(5, 1)}), id="a state"),
+    pytest.param(lambda m: Dataset(m), id="a data set"), pytest.param(lambda m: Dataset(list(m)), id="a data set's list"),
+    pytest.param(lambda m: net.loss(params, x, m[..., :1].repeat(5, 2), loss=stress.squared), id="targets"),
+])  # fmt: skip
+def test_masked_elements_have_no_value(given):
+    hidden = np.ma.masked_array(x, np.zeros(x.shape, bool))
+    np.testing.assert_array_equal(net(params, hidden)[0], want)
+    hidden[2, 3] = np.ma.masked
+    hidden[:, 0] = np.ma.masked
+    with pytest.raises(InputError, match="has masked elements, which have no value: fill them"):
+        given(hidden)

@@ -113,7 +113,8 @@ def read_arrays(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarra
 
     where = os.fspath(path)
     if not os.path.isfile(path):
-        raise FileError(f"{where}: there is no such file; expected a {kind} that rnncore wrote")
+        what = "this is a folder" if os.path.isdir(path) else "there is no such file"
+        raise FileError(f"{where}: {what}; expected a {kind} that rnncore wrote")
     try:
         with safe_open(where, framework="numpy") as file:
             text = dict(file.metadata() or {})

@@ -91,6 +91,8 @@ class Ragged:
 
 def as_numbers(value: Any, where: str) -> np.ndarray:
     """`value` as an array of integers or floats with at least one axis; `where` is for errors."""
+    if np.ma.is_masked(value):
+        raise InputError(f"{where} has masked elements, which have no value: fill them, or leave those sequences out")
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -87,7 +87,7 @@ def test_other_files_are_told_apart(tmp_path):
         read_arrays(tmp_path / "foreign", "model")
     with pytest.raises(FileError, match="no such file"):
         read_arrays(tmp_path / "none", "model")
-    with pytest.raises(FileError, match="no such file"):
+    with pytest.raises(FileError, match="this is a folder; expected a model"):
         read_arrays(tmp_path, "model")
 
 
