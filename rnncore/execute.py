@@ -98,6 +98,7 @@ class _PassTape(Tape):
             rows = rows[indexed(rows, _user_rows(batch.out).index(batch.out.lengths))]
         dxs, dstarts, grads = _backward(net, params, self, rows, dfinal, want_dx=True)
         dx = _as_given(net, batch, dxs, self.pass_)
+        dstarts = {path: dstarts[path] for path in net.state_shapes if path in dstarts}
         return for_caller(batch, dx), for_caller(batch, dstarts), grads
 
     def back_rows(self, params, do):
@@ -197,7 +198,8 @@ def forward_rows(net, params, batch: Batch, seed, kind=Pass):
     if kind is Pass and seed is None:
         found = net.trainings(params.dtype).laid(params, batch, False)
         if found is not None:
-            return found[0].reshape(-1, found[0].shape[-1]), *found[1:]
+            y, final, tape = found
+            return tape.rows(y), final, tape
     pass_, node, rows, out = _start(net, params, batch, True, seed, kind=kind)
     o = _output_rows(net, pass_, batch, rows, out)
     return o, _final(pass_, batch), _PassTape(pass_, node, rows, batch, o.shape)

@@ -47,6 +47,10 @@ class Layout:
             self.chunks[limit] = starts, int(np.diff(self.offsets[starts]).max(initial=0))
         return self.chunks[limit]
 
+    def chunked(self, chunk) -> tuple[np.ndarray, int]:
+        """As `starts`, where the most rows follow from those of the batch: ``chunk.rows(total)``."""
+        return self.starts(chunk.rows(self.rows))
+
     @cached_property
     def finals(self) -> np.ndarray:
         """Row of each sequence's final state in a history of states, in sorted order."""

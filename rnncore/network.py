@@ -164,12 +164,12 @@ class Network(Description):
         from .execute import forward
 
         given = {"mask": mask, "reset": reset, "steps": steps, "target_lengths": target_lengths}
-        others = (lengths, seed, target, teacher_forcing, checkpoint, *given.values())
+        others = (seed, target, teacher_forcing, checkpoint, *given.values())
         self.check_params(params)
         programs = self.trainings(params.dtype)
         plain = programs.fit and params.device == "cpu" and all(value is None for value in others)
         ready = plain and state is None and programs.takes(x)
-        found = programs.plain(params, x) if ready else None
+        found = programs.plain(params, x, lengths) if ready else None
         if found is not None:
             return found
         batch = self._batch(params, x, lengths, state, target, teacher_forcing, seed, **given)

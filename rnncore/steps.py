@@ -67,8 +67,8 @@ class Steps:
 
     def __init__(self, run: Any, batch: int, parallel: bool, time: int | None = None, varied: bool = False):
         self.run, self.net, self.batch, self.dtype = run, run.net, batch, run.dtype
-        net, program = self.net, Program(str(run.dtype), batch, parallel, 1 if time is None else time, varied)
-        self.program = program
+        net, steps = self.net, 1 if time is None else time
+        self.program = program = Program(str(run.dtype), batch, parallel, steps, varied, self.place)
         self.tokens = run.tokens
         self.columns = 1 if self.tokens else sum(net.fed.values())
         self.x_dtype = np.dtype(np.int64) if self.tokens else self.dtype
@@ -92,7 +92,7 @@ class Steps:
         if net.outputs is not None:
             program.affine(read, self._readout(), out, rows is not None)
         if program.varied and rows is not None:
-            program.own("clear", out, out.strides[0], program.lengths, self.batch, program.time)
+            program.clear(out)
 
     def parts(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of each input by name."""

@@ -33,9 +33,9 @@ class ForwardSteps(Steps):
 
     place = keep = TAPE
 
-    def __init__(self, net, dtype: np.dtype, batch: int, time: int, want: bool):
+    def __init__(self, net, dtype: np.dtype, batch: int, time: int, want: bool, varied: bool = False):
         self._want = want
-        super().__init__(_Unpacked(net, dtype), batch, True, time)
+        super().__init__(_Unpacked(net, dtype), batch, True, time, varied)
 
     def _write(self, many: int, rows: Rows | None) -> None:
         shapes = self.net.shapes
@@ -74,7 +74,8 @@ class BackSteps:
 
     def __init__(self, forth: ForwardSteps, many: int, last: bool, want: bool):
         self._forth, self.net, self.dtype = forth, forth.net, forth.dtype
-        self.program = program = Program(str(forth.dtype), forth.batch, True, forth.program.time, False, forth.program)
+        given = str(forth.dtype), forth.batch, True, forth.program.time, forth.program.varied
+        self.program = program = Program(*given, beside=forth.program)
         net = self.net
         shapes = net.state_shapes.items()
         self._states = {path: program.array(STATE, size, rows=forth.batch) for path, (size,) in shapes}
@@ -82,11 +83,12 @@ class BackSteps:
         dy = program.array(Y, forth.features, rows=many)
         if net.outputs is not None:
             dy = program.affine_back(
-                dy, forth.read, forth.params["readout.V"], self._grads["readout.V"], self._grads["readout.c"]
+                dy, forth.read, forth.params["readout.V"], self._grads["readout.V"], self._grads["readout.c"], not last
             )
         to: dict[str, np.ndarray] = {}
-        if want and not forth.tokens:
-            to = forth.parts(program.array(DX, forth.columns))
+        dx = program.array(DX, forth.columns) if want and not forth.tokens else None
+        if dx is not None:
+            to = forth.parts(dx)
         found = self._block(net.block, "", forth.kept, None if last else (dy, program.rows), dy if last else None,
                             tuple(to), to, net.fed)  # fmt: skip
         for name, target in to.items():
@@ -94,6 +96,8 @@ class BackSteps:
                 self._clear(target)
             elif found[name] is not target:
                 program.copy(found[name], target)
+        if dx is not None and program.varied:
+            program.clear(dx)
         program.finish()
         del self._forth
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from math import prod
 from typing import Any
 
@@ -27,7 +27,7 @@ _SHAPES = 8  # that are kept, each with tables of its own
 _SEEN = 64  # that came once and are remembered
 _NUMBERS = 2**20  # of inputs and outputs: what is prepared for more costs little beside the work
 _READOUT_FLOPS = 4e6  # more are worth threads
-Key = tuple[int, int, bool, int]  # batch, time, which of two kinds, threads; 0: whatever their number
+Key = tuple[int, int, Hashable, int]  # batch, time, which kind, threads; 0: whatever their number
 
 
 class Whole:
@@ -89,14 +89,14 @@ class Shapes:
         self._read = np.dtype(np.int64) if tokens else dtype
         self._kept: dict[Key, Any] = {}
         self._seen: dict[Key, None] = {}  # that came once
-        self._never: set[bool] = set()  # what there are no programs for
+        self._never: set[Hashable] = set()  # what there are no programs for
         self._clock = itertools.count()
         self._lock = renewed(threading.Lock())
         self._width = max(sum(net.sizes.values()) if not tokens else 1, net.features, net.outputs or 0)
         self._readout = 0 if net.outputs is None else 2 * prod(net.shapes["readout.V"])
 
-    def write(self, batch: int, time: int, which: bool):
-        """The program of a shape (see `rnncore.cpu.stepping.NotWritten`)."""
+    def write(self, batch: int, time: int, which: Any):
+        """The program of a shape and kind (see `rnncore.cpu.stepping.NotWritten`)."""
         raise NotImplementedError
 
     def takes(self, x) -> bool:
@@ -105,8 +105,8 @@ class Shapes:
             return False
         return len(x.shape) >= 2 and x.shape[2:] == self._last and len(self.names) == 1
 
-    def of(self, batch: int, time: int, which: bool = False):
-        """The program of a shape; None the first time, and where it is not worth one or cannot be written."""
+    def of(self, batch: int, time: int, which: Hashable):
+        """The program of a shape and kind; None the first time, and where it is not worth one or cannot be written."""
         found = self._kept.get((batch, time, which, 0))
         if found is None:
             if which in self._never:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 
 from .cpu import memory
 from .cpu.memory import address_of, take
 from .execute import Tape
-from .inputs import Batch
+from .inputs import Batch, as_lengths
+from .layout import Rows
 from .params import Params
 from .training_steps import ForwardSteps
 from .whole import Shapes, side_by_side
@@ -22,8 +24,8 @@ Arrays = Mapping[str, np.ndarray]
 class WholeTape(Tape):
     """What a program kept of a forward pass, in one piece of memory."""
 
-    def __init__(self, whole: Training, x: np.ndarray, given: Arrays, single: bool):
-        self.whole, self.x, self.given, self.single = whole, x, tuple(given), single
+    def __init__(self, whole: Training, x: np.ndarray, given: Arrays, single: bool, lengths: np.ndarray | None):
+        self.whole, self.x, self.given, self.single, self.lengths = whole, x, tuple(given), single, lengths
         self.kept = take(whole.tape_bytes, same=True)
         self.released, self.shape = False, whole.shape
         self.net, self.dtype, self.size = whole.net, whole.dtype, whole.batch
@@ -41,15 +43,31 @@ class WholeTape(Tape):
         return self.whole.backward(params, self, dy, dfinal)
 
     def back_rows(self, params, do):
+        if self.inside is not None:
+            dy = memory.empty(self.shape, self.dtype)  # past the lengths nobody reads it
+            dy.reshape(-1, self.shape[-1])[self.inside] = do
+            do = dy
         return self.whole.backward(params, self, do, {})[2]
+
+    @cached_property
+    def inside(self) -> np.ndarray | None:
+        """Rows of the steps within the lengths, sequence by sequence; None where all are read."""
+        if self.lengths is None or not self.net.per_step:
+            return None
+        return Rows(np.arange(self.size) * self.shape[1], 1).index(self.lengths)
+
+    def rows(self, y: np.ndarray) -> np.ndarray:
+        """What was put out as rows: of each sequence, or of each step that counts, sequence by sequence."""
+        rows = y.reshape(-1, y.shape[-1])
+        return rows if self.inside is None else rows[self.inside]
 
 
 class Training:
     """The programs of training steps of one shape: any number of threads may run them at once."""
 
-    def __init__(self, net, dtype: np.dtype, batch: int, time: int, want: bool):
+    def __init__(self, net, dtype: np.dtype, batch: int, time: int, want: bool, varied: bool):
         self.net, self.dtype, self.batch, self._time = net, dtype, batch, time
-        self._steps = steps = ForwardSteps(net, dtype, batch, time, want)
+        self._steps = steps = ForwardSteps(net, dtype, batch, time, want, varied)
         self._forth, self._back = steps.program, steps.back.program
         self.tape_bytes = self._forth.tape_bytes
         self._room = max(self._forth.nbytes, self._back.nbytes)  # one size: the same memory serves both
@@ -59,10 +77,10 @@ class Training:
         self.short = self._forth.short and self._back.short
         self.used = 0
 
-    def forward(self, params: Params, arrays: Arrays, state: Arrays | None, single: bool):
+    def forward(self, params: Params, arrays: Arrays, state: Arrays | None, single: bool, lengths=None):
         """Outputs, final state and tape of inputs by name, C-contiguous; None where a token is out of range."""
         x, given = side_by_side(self._steps, arrays), state or {}
-        y, tape = memory.empty(self.shape, self.dtype), WholeTape(self, x, given, single)
+        y, tape = memory.empty(self.shape, self.dtype), WholeTape(self, x, given, single, lengths)
         room = take(self._room, same=True)
         try:
             views = self._states(room)
@@ -70,7 +88,7 @@ class Training:
                 views[path][...] = params[path + "0"]
             for path, value in given.items():
                 views[path][...] = value
-            places = address_of(x), address_of(y), 0, address_of(params.flat), tape.kept.address
+            places = address_of(x), address_of(y), _lengths(lengths), address_of(params.flat), tape.kept.address
             if self._forth.once(room.address, *places):
                 return None
             return y, {path: view.copy() for path, view in views.items()}, tape
@@ -87,7 +105,8 @@ class Training:
             views = self._states(room)
             for path, value in dfinal.items():
                 views[path][...] = value
-            places = address_of(tape.x), address_of(dy), 0, address_of(params.flat), tape.kept.address
+            data = address_of(tape.x), address_of(dy), _lengths(tape.lengths)
+            places = *data, address_of(params.flat), tape.kept.address
             self._back.once(room.address, *places, 0 if dx is None else address_of(dx), address_of(grads.flat))
             dstate = {path: view.copy() for path, view in views.items()}
         finally:
@@ -109,22 +128,30 @@ class Training:
         return {name: np.ascontiguousarray(d).reshape(self.batch, self._time, -1) for name, d in parts}
 
 
+def _lengths(lengths: np.ndarray | None) -> int:
+    return 0 if lengths is None else address_of(lengths)
+
+
 class Trainings(Shapes):
-    """The programs of a network's training steps of full-length sequences, for one dtype."""
+    """The programs of a network's training steps, for one dtype."""
 
-    def write(self, batch: int, time: int, which: bool) -> Training:
-        """With adjoints of inputs if `which`."""
-        return Training(self.net, self.dtype, batch, time, which)
+    def write(self, batch: int, time: int, which: tuple[bool, bool]) -> Training:
+        """With adjoints of inputs or without, of sequences with lengths or full ones."""
+        return Training(self.net, self.dtype, batch, time, *which)
 
-    def plain(self, params: Params, x: np.ndarray):
+    def plain(self, params: Params, x: np.ndarray, lengths):
         """As of `Training.forward`, of an array that is ready (see `takes`); None: the long way."""
-        whole = self.of(x.shape[0], x.shape[1], True)
-        return None if whole is None else whole.forward(params, {self.names[0]: x}, None, True)
+        batch, time = x.shape[:2]
+        if lengths is not None:
+            lengths = as_lengths(lengths, batch, time)
+        whole = self.of(batch, time, (True, lengths is not None))
+        return None if whole is None else whole.forward(params, {self.names[0]: x}, None, True, lengths)
 
     def laid(self, params: Params, batch: Batch, want: bool):
         """As of `Training.forward`, of a batch; None: the long way."""
         others = (batch.lesson, batch.checkpoint, batch.writing, batch.segments, batch.backend)
-        if batch.form != "padded" or not batch.full or any(one is not None for one in others) or not self.fit:
+        if batch.form != "padded" or any(one is not None for one in others) or not self.fit:
             return None
-        whole = self.of(batch.size, batch.time, want)
-        return None if whole is None else whole.forward(params, batch.arrays, batch.state, batch.single)
+        whole = self.of(batch.size, batch.time, (want, not batch.full))
+        lengths = None if batch.full else batch.lengths
+        return None if whole is None else whole.forward(params, batch.arrays, batch.state, batch.single, lengths)

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import stress
-from wholes import GRU, LSTM, NETWORKS, inputs_of, same, states_of
+from wholes import GRU, LSTM, NETWORKS, inputs_of, past, same, states_of
 
 import rnncore as rn
 from rnncore.errors import InputError
@@ -72,16 +72,6 @@ LONG_WAY = {name for name in NETWORKS if name.startswith("backward")}  # what th
 
 def plainly(run, data, **given):
     return run(data, **given)
-
-
-def past(data, lengths):
-    """Inputs with what must not be read past the lengths."""
-    if isinstance(data, dict):
-        return {name: past(one, lengths) for name, one in data.items()}
-    outside = np.arange(data.shape[1]) >= np.asarray(lengths)[:, None]
-    return np.where(
-        outside.reshape(*outside.shape, *[1] * (data.ndim - 2)), -1 if data.dtype.kind == "i" else np.nan, data
-    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -151,7 +141,7 @@ def test_loops_that_are_worth_threads_give_the_same_bits(again, monkeypatch):
     for threads in ("1", "2", "2", "1"):
         monkeypatch.setenv("RNNCORE_NUM_THREADS", threads)
         same(again(run, data), want)
-        written[threads] = run._calls.of(17, 40)
+        written[threads] = run._calls.of(17, 40, False)
     assert written["1"] is not written["2"]
 
 

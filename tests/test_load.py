@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 import rnncore as rn
 from rnncore.cpu import back, pool, run, store
+from rnncore.cpu.chunks import Chunk
 from rnncore.testing import example, same_bits
 
 net = rn.Network(rn.cells.gru(64), inputs=64)
@@ -45,7 +46,7 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_same_bits_for_any_number_of_threads_and_run_after_run(name, monkeypatch):
     monkeypatch.setattr(run, "_PARALLEL_FLOPS", 0)  # small work is shared out as well
-    monkeypatch.setattr(back, "_backward_rows", lambda *_: 64)  # several chunks
+    monkeypatch.setattr(back, "backward_chunk", lambda *_: Chunk(1, 64, 64))  # several chunks
     translates = name == "translation"
     it = rn.Network(LAYERS[name], inputs=5, outputs=None if translates else 3)
     e = example(it, batch=37, time=23, dtype="float32")

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import stress
-from wholes import NETWORKS, inputs_of, same, states_of
+from wholes import NETWORKS, inputs_of, past, same, states_of
 
 import rnncore as rn
 from rnncore.errors import InputError
@@ -75,6 +75,86 @@ def test_a_loss_and_its_gradient_do_so(name, loss, again):
         np.testing.assert_equal([work(own), work(own), work(own)][2], work(fresh(own)))
     else:
         np.testing.assert_equal(again(work, own), work(fresh(own)))
+
+
+def ragged(own, values, data, lengths, **given):
+    """As `step`, where what must not be read is no number."""
+    dy = np.cos(np.arange(data_size(own, data), dtype="float32")).reshape(len(lengths), -1, own.outputs or own.features)
+    if own.per_step:
+        dy = past(dy, lengths)
+    y, state, tape = own.forward(values, past(data, lengths), lengths=lengths, **given)
+    found = own.backward(values, tape, dy if own.per_step else dy[:, 0])
+    tape.release()
+    return y, state, *found[:2], found[2].flat
+
+
+def data_size(own, data):
+    some = next(iter(data.values())) if isinstance(data, dict) else data
+    return some.shape[0] * some.shape[1] * (own.outputs or own.features)
+
+
+IN_TURN = {name for name in NETWORKS if name.startswith("backward")}  # what they do with lengths is in no program
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in LONG_WAY])
+def test_a_ragged_training_step_gives_the_same_bits_whatever_its_lengths(name, dtype, again):
+    own, draws = NETWORKS[name], np.random.default_rng(5)
+    values = own.init(seed=2, dtype=dtype)
+    for batch, time in ((1, 7), (3, 4), (17, 11)):
+        data, state, net = inputs_of(own, batch, time, dtype), states_of(own, batch), fresh(own)
+        several = [draws.integers(0, time + 1, batch) for _ in range(3)]
+        for lengths in (*several, np.full(batch, time), np.zeros(batch, int), [time, *[0] * (batch - 1)]):
+            for given in ({}, {"state": state}):
+                work = (net, values, data, lengths)
+                got = ragged(*work, **given) if name in IN_TURN else again(ragged, *work, **given)
+                np.testing.assert_equal(got, ragged(fresh(own), *work[1:], **given))
+
+
+@pytest.mark.parametrize("name", ["deep", "tokens", "end", "both ways"])
+def test_a_ragged_loss_and_its_gradient_do_so(name, again):
+    own = NETWORKS[name]
+    values, data, lengths = own.init(seed=2, dtype="float64"), inputs_of(own, 3, 4), [2, 0, 4]
+    outputs = own.outputs or own.features
+    target = np.ones((3, 4, outputs) if own.per_step else (3, outputs))
+
+    def work(own):
+        value, grads = own.loss_and_grad(values, past(data, lengths), target, loss="mean_squared", lengths=lengths)
+        return value, grads.flat
+
+    np.testing.assert_equal(again(work, own), work(fresh(own)))
+
+
+def test_ragged_gradients_are_summed_over_the_chunks_that_the_rows_there_are_make(again):
+    own = rn.Network(stress.stacked(stress.memory(24), stress.gated(24)), inputs=3, outputs=2)
+    values, data, draws = own.init(seed=0), inputs_of(own, 40, 150, "float32"), np.random.default_rng(1)
+    for most in (150, 149, 60, 5, 150):
+        lengths = draws.integers(0, most + 1, 40)
+        want = ragged(fresh(own), values, data, lengths)
+        np.testing.assert_equal(again(ragged, own, values, data, lengths), want)
+
+
+def test_ragged_loops_that_are_worth_threads_give_the_same_bits(again, monkeypatch):
+    own = rn.Network(stress.both_ways(stress.memory(24)), inputs=3, outputs=2)
+    values, data = own.init(seed=0), inputs_of(own, 17, 40, "float32")
+    for lengths in (np.arange(17) * 2, np.full(17, 40), np.arange(40, 23, -1)):
+        want = ragged(fresh(own), values, data, lengths)
+        for threads in ("1", "2", "3"):
+            monkeypatch.setenv("RNNCORE_NUM_THREADS", threads)
+            np.testing.assert_equal(again(ragged, own, values, data, lengths), want)
+
+
+def test_lengths_are_checked_at_every_training_step(again):
+    own = fresh(NETWORKS["tokens"])
+    values, tokens = own.init(seed=0), inputs_of(own, 2, 3)
+    again(step, own, values, tokens, lengths=[1, 3])
+    for bad in ([3], [3, 4], [-1, 2], [3.0, 2.0], [[3, 2]]):
+        with pytest.raises(InputError, match="lengths must"):
+            own.forward(values, tokens, lengths=bad)
+    tokens[1, 2] = 5
+    with pytest.raises(InputError, match="tokens must lie in 0..4, got 5"):
+        own.forward(values, tokens, lengths=[1, 3])
+    own.forward(values, tokens, lengths=[1, 2])
 
 
 @pytest.mark.parametrize("name", sorted(LONG_WAY))

@@ -45,3 +45,13 @@ def same(a, b):
     np.testing.assert_equal(a, b)
     for one, other in zip((a[0], *a[1].values()), (b[0], *b[1].values()), strict=True):
         assert one.dtype == other.dtype and one.flags.c_contiguous and one.flags.writeable
+
+
+def past(data, lengths):
+    """Inputs with what must not be read past the lengths."""
+    if isinstance(data, dict):
+        return {name: past(one, lengths) for name, one in data.items()}
+    outside = np.arange(data.shape[1]) >= np.asarray(lengths)[:, None]
+    return np.where(
+        outside.reshape(*outside.shape, *[1] * (data.ndim - 2)), -1 if data.dtype.kind == "i" else np.nan, data
+    )

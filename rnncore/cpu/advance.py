@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from .chunks import SHARE
 from .machine import host
 from .store import exported, load_module
 
@@ -19,7 +20,7 @@ RUN, ROWS, CALL, TOKENS, TEAM = range(5)  # instructions
 COPY, ADD, SCALE = range(3)  # what an instruction does to rows
 WORDS = 16  # int64 of an instruction
 
-_FUNCTIONS = ("zero", "clear", "inside", "ordered", "chunked")
+_FUNCTIONS = ("zero", "clear", "inside", "ordered", "limited", "chunked")
 
 _TEXT = """\
 from numba import cfunc
@@ -213,6 +214,12 @@ def ordered(lengths, batch, time, order, finals, turns, forth, back, counts, off
 
 
 @lowered
+def limited(total, fixed, each, width, least, most, to, u0, u1, u2, u3, u4, u5, u6, u7, u8):
+    work = max(least, (fixed + each * total) // {share})
+    store_int(to, max(1, min(most, work // width)))
+
+
+@lowered
 def chunked(offsets, time, limit, starts, many, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10):
     t, chunks = 0, 0
     while t < time:
@@ -226,7 +233,7 @@ def chunked(offsets, time, limit, starts, many, u0, u1, u2, u3, u4, u5, u6, u7, 
     store_int(many, chunks)
 
 
-write_addresses = addresses(advance, go, narrow, zero, clear, inside, ordered, chunked)
+write_addresses = addresses(advance, go, narrow, zero, clear, inside, ordered, limited, chunked)
 
 
 @cfunc("void(int64)", error_model="numpy", fastmath={{"contract", "nsz"}})
@@ -244,14 +251,15 @@ def runner(dtype: str) -> SimpleNamespace:
     `X` on, without and with the interpreter's lock held; ``narrow(source, target, many)`` makes float64 numbers those
     of the dtype; `functions`: addresses of what programs call, in the manner of `rnncore.cpu.library`: ``zero``;
     ``clear``, which zeros what is past lengths; ``inside``, which lists the rows that are not; ``ordered`` and
-    ``chunked``, which make the tables of a `rnncore.layout.Layout`.
+    ``chunked``, which make the tables of a `rnncore.layout.Layout`; ``limited``: the rows of a
+    `rnncore.cpu.chunks.Chunk`.
     """
     import ctypes
 
     arguments = ",\n".join(f"        place(room, table + {16 * k})" for k in range(16))
     text = _TEXT.format(
         dtype=dtype, count=host().lanes(dtype), item=np.dtype(dtype).itemsize, add=ADD, scale=SCALE, run=RUN,
-        rows=ROWS, call=CALL, team=TEAM, words=WORDS, loaded=LOADED, places=PLACES, arguments=arguments,
+        rows=ROWS, share=SHARE, call=CALL, team=TEAM, words=WORDS, loaded=LOADED, places=PLACES, arguments=arguments,
     )  # fmt: skip
     advance, go, narrow, *others = exported(load_module(text), 3 + len(_FUNCTIONS))
     integer = ctypes.c_int64

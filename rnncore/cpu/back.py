@@ -9,21 +9,12 @@ import numpy as np
 from ..plan.adjoint import adjoint_of
 from ..reference.parameters import direct_gradients, parameter_gradients, parameter_roots
 from .call import Call, Prepared
+from .chunks import backward_chunk
 from .loop import functions
 from .memory import address_of, zeros
 from .run import LoopTape, prepare, threads_for, unsorted
 
 __all__ = ["loop_backward", "reverse_call", "sums_are_gradients"]
-
-_ROWS = 512  # most rows over which one weight-gradient product sums
-_BYTES = 2**19  # work of the reverse that is small whatever the tape
-_SHARE = 12  # else it may take this part of what the tape holds
-
-
-def _backward_rows(width: int, held: int) -> int:
-    """Rows of a chunk; they must not depend on the number of threads, since gradients are summed chunk by chunk."""
-    return max(1, min(_ROWS, max(_BYTES, held // _SHARE) // max(width, 1)))
-
 
 def loop_backward(
     tape: LoopTape,
@@ -93,8 +84,9 @@ def reverse_call(tape: LoopTape, prepared: Prepared, adjoints, dxs, grads, sums,
     plan, packing = prepared.code.plan, prepared.packing_for(tape.sources)
     widths = {s: packing.row_bytes(step.dims[s]) for s in step.states}
     carries = {f"adj.{s}": 2 * layout.batch * width for s, width in widths.items()}
-    rows = _backward_rows(packing.work_width, tape.nbytes)
-    call = Call(prepared, layout, rows, threads_for(layer, tape.sizes, layout, packing, 2.0), carries, tape.sources)
+    each = tape.row_bytes
+    chunk = backward_chunk(packing.work_width, tape.nbytes - layout.rows * each, each)
+    call = Call(prepared, layout, chunk, threads_for(layer, tape.sizes, layout, packing, 2.0), carries, tape.sources)
     for name, buffer in tape.buffers.items():
         call.addresses[name] = buffer.address
     for name in step.inputs:

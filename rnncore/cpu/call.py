@@ -12,6 +12,7 @@ import numpy as np
 from ..layout import Layout, Rows, Sources
 from ..plan.model import ROWWISE
 from .board import BOARD
+from .chunks import Chunk
 from .drawing import rowwise
 from .emit import TURN
 from .loop import Compiled, LoopWeights, Packing, functions
@@ -67,19 +68,19 @@ class _Frame:
 
 
 def _frame(
-    code: Compiled, packing: Packing, layout: Layout, limit: int, threads: int, carried: Mapping[str, int]
+    code: Compiled, packing: Packing, layout: Layout, chunk: Chunk, threads: int, carried: Mapping[str, int]
 ) -> _Frame:
-    key = packing, limit, threads
+    key = packing, chunk, threads
     found = layout.frames.get(key)
     if found is None:
         if len(layout.frames) >= _FRAMES:
             layout.frames.clear()
-        found = layout.frames[key] = _framed(code, packing, layout, limit, threads, carried)
+        found = layout.frames[key] = _framed(code, packing, layout, chunk, threads, carried)
     return found
 
 
-def _framed(code, packing, layout: Layout, limit: int, threads: int, carried) -> _Frame:
-    starts, most = layout.starts(max(limit, 1))
+def _framed(code, packing, layout: Layout, chunk: Chunk, threads: int, carried) -> _Frame:
+    starts, most = layout.chunked(chunk)
     batch, item, chunks = layout.batch, packing.item, len(starts) - 1
     slices = slices_of(batch, threads, packing.bytes)
     work = most * packing.work_width
@@ -110,15 +111,15 @@ class Call:
     """The tables of one kernel call."""
 
     def __init__(
-        self, prepared: Prepared, layout: Layout, limit: int, threads: int, carried: Mapping[str, int],
+        self, prepared: Prepared, layout: Layout, chunk: Chunk, threads: int, carried: Mapping[str, int],
         sources: Sources | None,
     ):  # fmt: skip
-        """`limit` is the rows of a chunk; `carried` names further working memory and its bytes (zeroed)."""
-        self.code, self.layout, self.threads, self.limit = prepared.code, layout, threads, max(limit, 1)
+        """`carried` names further working memory and its bytes (zeroed)."""
+        self.code, self.layout, self.threads, self.chunk = prepared.code, layout, threads, chunk
         self.packing = prepared.packing_for(sources)
         self.kernel = prepared.code.kernel
         self.constants = prepared.weights.constants
-        frame = _frame(self.code, self.packing, layout, limit, threads, carried)
+        frame = _frame(self.code, self.packing, layout, chunk, threads, carried)
         self.held: list[Any] = [prepared, frame]
         self.sizes = dict(frame.sizes)
         self.addresses = {**frame.addresses, **prepared.weights.addresses}

@@ -39,6 +39,6 @@ def checkpointed_forward(
 
     def make(steps: int) -> CheckpointTape:
         y_rows, dtype = rows if out is None else out[2], np.dtype(prepared.code.dtype)
-        return CheckpointTape(layer, sizes, layout, dict(xs), rows, y_rows, {}, tokens, dtype, sources, steps)
+        return CheckpointTape(layer, sizes, layout, dict(xs), rows, y_rows, {}, tokens, dtype, sources, every=steps)
 
     return stretches.checkpointed_forward(make, every, layout, prepared, state, out, extras)

@@ -64,9 +64,9 @@ class Instructions:
         self._held.append(made)
         return made
 
-    def ints(self, n: int) -> np.ndarray:
-        """New integers in the room."""
-        return self.array(ROOM, n, np.int64, rows=1)[0]
+    def ints(self, n: int, kind: int = ROOM) -> np.ndarray:
+        """New integers of a place."""
+        return self.array(kind, n, np.int64, rows=1)[0]
 
     def _place(self, address: int, nbytes: int, kind: int) -> None:
         self._ranges.append((address, address + nbytes, kind, self._bytes[kind]))
@@ -138,11 +138,12 @@ class Instructions:
         self._held.append(table)
         self._put(CALL, function, address_of(table))
 
-    def own(self, name: str, *given: int | np.ndarray) -> None:
+    def own(self, name: str, *given: int | np.ndarray | tuple[int, int]) -> None:
         """Call a function of programs (see `rnncore.cpu.advance.runner`)."""
         self.library(runner(str(self.dtype)).functions[name], *given)
 
-    def _loaded(self, array: np.ndarray) -> tuple[int, int]:
+    def loaded(self, array: np.ndarray) -> tuple[int, int]:
+        """The integer that an array begins with."""
         kind, offset = self._of(array)
         return LOADED + kind, offset
 

@@ -17,13 +17,15 @@ from ..reference.parameters import call_values
 from .bfloat16 import halved, products
 from .board import SHARED
 from .call import Call, Prepared
+from .chunks import forward_chunk
 from .loop import Packing, compiled, packing_of
 from .memory import Buffer, take
 from .pool import available_threads
 
-__all__ = ["LoopTape", "forward_call", "forward_sequences", "loop_forward", "prepare", "threads_for", "unsorted"]
+__all__ = [
+    "LoopTape", "forward_call", "forward_sequences", "loop_forward", "prepare", "row_bytes", "threads_for", "unsorted",
+]  # fmt: skip
 
-_FORWARD_BYTES = 2**17  # work of a chunk and thread that stays in a second-level cache
 _PARALLEL_FLOPS = 1.5e6  # below, waking threads costs more than they bring
 
 
@@ -41,6 +43,7 @@ class LoopTape:
     tokens: bool
     dtype: np.dtype
     sources: Sources | None = None
+    row_bytes: int = 0  # of `nbytes`, those of each row
 
     @property
     def nbytes(self) -> int:
@@ -133,8 +136,14 @@ def loop_forward(
         for buffer in kept.values():
             buffer.give_back()
         return final, None
-    tape = LoopTape(layer, sizes, layout, dict(xs), rows, y_rows, kept, tokens, dtype, sources)
-    return final, tape
+    each = row_bytes(prepared, step, sources)
+    return final, LoopTape(layer, sizes, layout, dict(xs), rows, y_rows, kept, tokens, dtype, sources, each)
+
+
+def row_bytes(prepared: Prepared, step, sources: Sources | None = None) -> int:
+    """Bytes that a tape keeps of each step of each sequence."""
+    packing = prepared.packing_for(sources)
+    return packing.saved_width + sum(packing.row_bytes(step.dims[s]) for s in prepared.code.plan.history)
 
 
 def forward_call(
@@ -144,8 +153,8 @@ def forward_call(
     states as arrays which begin with `state`."""
     plan, step, dtype = prepared.code.plan, layer.step, np.dtype(prepared.code.dtype)
     packing = prepared.packing_for(sources)
-    rows = _forward_rows(packing.work_width, min(threads, layout.batch))
-    call = Call(prepared, layout, rows, threads, {}, sources)
+    chunk = forward_chunk(packing.work_width, min(threads, layout.batch))
+    call = Call(prepared, layout, chunk, threads, {}, sources)
     kept: dict[str, Buffer] = {}
     arrays: dict[str, np.ndarray] = {}
     for s in step.states:
@@ -187,10 +196,6 @@ def forward_sequences(call: Call, step, xs, rows: Rows, out, tokens: bool, extra
             call.sizes[f"ld.out.{name}"] = extra.strides[0]
     if tokens:
         call.inputs_as(call.functions["lookup"], call.functions["scatter"])
-
-
-def _forward_rows(width: int, threads: int) -> int:
-    return max(1, _FORWARD_BYTES * threads // max(width, 1))
 
 
 def _final(array: np.ndarray, full: bool, layout: Layout, size: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -12,13 +12,14 @@ from .advance import COPY, FIXED, LENGTHS, ROOM, RUN, TEAM, TOKENS
 from .back import reverse_call, sums_are_gradients
 from .bfloat16 import products, upper_halves
 from .call import Call, Prepared
+from .chunks import Chunk
 from .dense import packed_map
 from .instructions import ALIGN, Instructions, NotWritten, Run
 from .loop import PARALLEL_BYTES, LoopWeights, compiled, functions, packing_of
 from .machine import host
 from .memory import address_of, take
 from .pool import available_threads, launch_address, room_address
-from .run import LoopTape, forward_call, forward_sequences, threads_for
+from .run import LoopTape, forward_call, forward_sequences, row_bytes, threads_for
 
 __all__ = ["NotWritten", "Program", "Readout", "Run"]
 
@@ -47,52 +48,66 @@ def _from(array: np.ndarray, rows: np.ndarray | None, like: np.ndarray) -> np.nd
 
 
 class _Varied(Layout):
-    """The layout of lengths that each run brings: its tables are made in the room, by the program."""
+    """The layout of lengths that each run brings: its tables are made by the program, in a place of its own choice.
 
-    def __init__(self, program: Program):
+    A program `beside` that one finds them there.
+    """
+
+    def __init__(self, program: Program, place: int, beside: _Varied | None = None):
         self._program, (batch, time) = program, (program.batch, program.time)
-        order, finals, turns, self.forth, self.back = own = [program.ints(batch) for _ in range(5)]
-        counts, offsets = program.ints(time), program.ints(time + 1)
+        if beside is None:
+            self.tables = [program.ints(n, place) for n in (*[batch] * 5, time, time + 1)]
+            program.own("ordered", program.lengths, batch, time, *self.tables, program.ints(time + 1))
+            self.listed, self.total = program.ints(batch * time, place), program.ints(1, place)
+            program.own("inside", program.lengths, batch, time, self.listed, self.total)
+        else:
+            self.tables, self.listed, self.total = beside.tables, beside.listed, beside.total
+        order, finals, turns, self.forth, self.back, counts, offsets = self.tables
         super().__init__(program.lengths, order, counts, offsets, program.lengths, True)
         vars(self).update(finals=finals, turns=turns)
-        self.many: dict[int, np.ndarray] = {}  # where the number of chunks is, by the most rows of one
-        program.own("ordered", program.lengths, batch, time, *own, counts, offsets, program.ints(time + 1))
+        self.many: dict[Chunk, np.ndarray] = {}  # where the number of chunks is
+        self._starts: dict[Chunk, tuple[np.ndarray, int]] = {}
 
     @property
     def rows(self) -> int:
         """The most there can be."""
         return self.batch * self.time
 
-    def starts(self, limit: int) -> tuple[np.ndarray, int]:
+    def chunked(self, chunk: Chunk) -> tuple[np.ndarray, int]:
         """As of any layout: as many entries as there can be, and the most rows."""
-        if limit not in self.chunks:
-            most = min(self.time, 2 * (self.rows // limit) + 1)
-            table = self._program.ints(most + 2)
-            self.many[limit] = table[most + 1 :]
-            self._program.own("chunked", self.offsets, self.time, limit, table, self.many[limit])
-            self.chunks[limit] = table[: most + 1], min(max(limit, self.batch), self.rows)
-        return self.chunks[limit]
+        if chunk not in self._starts:
+            program, most = self._program, chunk.rows(self.rows)
+            entries = min(self.time, 2 * (self.rows // chunk.rows(0)) + 1)
+            table = program.ints(entries + 2)
+            self.many[chunk] = table[entries + 1 :]
+            limit = program.ints(1)
+            program.own("limited", program.loaded(self.total), chunk.fixed, chunk.each, max(chunk.width, 1),
+                        chunk.least, chunk.most, limit)  # fmt: skip
+            program.own("chunked", self.offsets, self.time, program.loaded(limit), table, self.many[chunk])
+            self._starts[chunk] = table[: entries + 1], min(max(most, self.batch), self.rows)
+        return self._starts[chunk]
 
 
 class Program(Instructions):
     """The instructions of `time` steps of `batch` sequences."""
 
     def __init__(
-        self, dtype: str, batch: int, parallel: bool, time: int = 1, varied: bool = False, beside: Program | None = None
-    ):
-        """With `parallel`, loops that are worth it are shared out among threads; `varied`: each run brings lengths."""
+        self, dtype: str, batch: int, parallel: bool, time: int = 1, varied: bool = False, tables: int = ROOM,
+        beside: Program | None = None,
+    ):  # fmt: skip
+        """With `parallel`, loops that are worth it are shared out among threads; `varied`: each run brings lengths.
+
+        `tables`: the place of what follows from these; a program `beside` has them already.
+        """
         super().__init__(dtype, batch * time, beside)
         self.batch, self.time, self._parallel = batch, time, parallel
-        self._listed, self._many = np.arange(batch * time, dtype=np.int64), np.array([batch * time])
         self.lengths = np.full(batch, time, np.int64)
         self.rows = Rows(np.arange(batch, dtype=np.int64) * time, 1)
         self._layout: _Varied | None = None
         if varied:
-            self.lengths = self.array(LENGTHS, batch, np.int64, rows=1)[0]
-            self._layout = _Varied(self)
+            self.lengths = self.array(LENGTHS, batch, np.int64, rows=1)[0] if beside is None else beside.lengths
+            self._layout = _Varied(self, tables, None if beside is None else beside._layout)
             self.rows = Rows(self._layout.forth, 1)
-            self._listed, self._many = self.ints(batch * time), self.ints(1)
-            self.own("inside", self.lengths, batch, time, self._listed, self._many)
 
     @property
     def varied(self) -> bool:
@@ -102,8 +117,14 @@ class Program(Instructions):
     # instructions
     def tokens(self, x: np.ndarray, size: int) -> None:
         """End here, with status 1, unless all tokens are in 0..size - 1."""
-        many = self._loaded(self._many) if self.varied else (FIXED, len(x))
-        self._put(TOKENS, size, *self._of(x), *many, *self._of(self._listed))
+        listed, many = self._steps(len(x))
+        self._put(TOKENS, size, *self._of(x), *many, *self._of(listed))
+
+    def _steps(self, many: int, steps: bool = True) -> tuple[np.ndarray, tuple[int, int]]:
+        """Which rows count, and how many: those within lengths, of rows for `steps`."""
+        if self._layout is None or not steps:
+            return np.arange(many), (FIXED, many)
+        return self._layout.listed, self.loaded(self._layout.total)
 
     def affine(self, rows: np.ndarray, readout: Readout, out: np.ndarray, steps: bool) -> None:
         """out = rows @ V.T + c, of rows for each step or for each sequence."""
@@ -111,10 +132,13 @@ class Program(Instructions):
         gemm = products()["gemm"] if readout.halved else functions(str(self.dtype))["gemm"]
         self._held.append(readout)
         self.flops += 2 * n * k * many
-        varied = self.varied and steps
-        listed, counted = (self._listed, self._loaded(self._many)) if varied else (np.arange(many), many)
+        listed, counted = self._steps(many, steps)
         self.library(gemm, rows, rows.strides[0], listed, 0, readout.packed, out, out.strides[0], listed, 0, counted,
                      n, k, 0, readout.start)  # fmt: skip
+
+    def clear(self, array: np.ndarray) -> None:
+        """array = 0 past the lengths."""
+        self.own("clear", array, array.strides[0], self.lengths, self.batch, self.time)
 
     # a layer's loop
     def reversed(self, rows: Rows) -> Rows:
@@ -150,7 +174,8 @@ class Program(Instructions):
             self._unsorted(arrays[s], layout.finals if full else layout.turns, states[s])
         if keep is None:
             return None
-        return LoopTape(layer, sizes, layout, dict(xs), rows, rows if out is None else out[1], kept, tokens, self.dtype)
+        y_rows, each = rows if out is None else out[1], row_bytes(prepared, step)
+        return LoopTape(layer, sizes, layout, dict(xs), rows, y_rows, kept, tokens, self.dtype, None, each)
 
     def back(self, tape: LoopTape, prepared: Prepared, dy: np.ndarray | None, states, dxs, grads) -> None:
         """The way back through a loop: `states` are adjoints of the final states, then those of the initial ones.
@@ -167,6 +192,7 @@ class Program(Instructions):
             raise NotWritten
         nothing = np.zeros(tape.sizes[step.output.shape[0]], self.dtype)
         adjoints = {f"d{n}": (nothing, 0) for n in step.seeded} | {"dy": (nothing if dy is None else dy, 0)}
+        tape = replace(tape, layout=self.layout)
         call, carried = reverse_call(tape, prepared, adjoints, dxs, grads, {}, {})
         self._begin(call)
         for s in step.states:
@@ -222,17 +248,19 @@ class Program(Instructions):
             self.copy(start[None], origin)
         return Readout(packed, origin, False)
 
-    def affine_back(self, d: np.ndarray, rows: np.ndarray, v: np.ndarray, dv: np.ndarray, dc: np.ndarray) -> np.ndarray:
-        """The adjoint of the rows of an affine map (see `rnncore.cpu.dense.affine_backward`)."""
+    def affine_back(
+        self, d: np.ndarray, rows: np.ndarray, v: np.ndarray, dv: np.ndarray, dc: np.ndarray, steps: bool
+    ) -> np.ndarray:
+        """The adjoint of the rows of an affine map (see `affine`, and `rnncore.cpu.dense.affine_backward`)."""
         (many, n), k = d.shape, v.shape[1]
-        table, listed = functions(str(self.dtype)), np.arange(many)
+        table, (listed, counted) = functions(str(self.dtype)), self._steps(many, steps)
         scratch = self.array(ROOM, many * 16 + 16, rows=1)
         self.flops += 2 * n * k * many
         self.library(table["outer"], d, d.strides[0], listed, 0, rows, rows.strides[0], listed, 0, dv, dv.strides[0],
-                     many, n, k, scratch, 0, 1)  # fmt: skip
-        self.library(table["colsum"], d, d.strides[0], listed, 0, dc, many, n, 0, 1)
+                     counted, n, k, scratch, 0, 1)  # fmt: skip
+        self.library(table["colsum"], d, d.strides[0], listed, 0, dc, counted, n, 0, 1)
         found = self.array(ROOM, k, rows=many)
-        self.affine(d, self.packed_map(v, v.strides[0], v.strides[1], n, k, None), found, False)
+        self.affine(d, self.packed_map(v, v.strides[0], v.strides[1], n, k, None), found, steps)
         return found
 
     def _begin(self, call: Call) -> None:
@@ -247,7 +275,7 @@ class Program(Instructions):
         table = np.array([self._where(address) for address in p], np.int64).reshape(-1, 2)
         if self._layout is not None:
             s = np.stack([np.full(len(s), FIXED), s], 1)
-            s[call.kernel.sizes.index("chunks")] = self._loaded(self._layout.many[call.limit])
+            s[call.kernel.sizes.index("chunks")] = self.loaded(self._layout.many[call.chunk])
         self._held += [call, table, s]
         self._put(RUN, call.code.run, address_of(table), len(p), address_of(s), address_of(call.constants),
                   self._reserve(24 + 8 * (len(p) + len(s))), call.threads - 1, launch_address(),

@@ -5,11 +5,12 @@ import pytest
 
 import rnncore as rn
 from rnncore.cpu import run
+from rnncore.cpu.chunks import Chunk
 
 
 @pytest.mark.parametrize("which", ["infer", "forward"])
 def test_ragged_batches_over_many_chunks_are_the_same_for_any_number_of_threads(which, monkeypatch):
-    monkeypatch.setattr(run, "_forward_rows", lambda *_: 20)  # a few steps: one step a chunk would hide it
+    monkeypatch.setattr(run, "forward_chunk", lambda *_: Chunk(1, 20, 20))  # few steps: one a chunk would hide it
     net = rn.Network(rn.cells.lstm(96), inputs=16)
     params = net.init(seed=0)
     rng = np.random.default_rng(0)
