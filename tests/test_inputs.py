@@ -252,7 +252,7 @@ def test_a_vector_of_objects_is_a_list_of_sequences():
 @pytest.mark.parametrize("given", [
     pytest.param(lambda m: net(params, m), id="an array"), pytest.param(lambda m: net(params, list(m)), id="a list"),
     pytest.param(lambda m: net(params, x, state={"h": m[:, 0, :1].repeat(5, 1)}), id="a state"),
-    pytest.param(lambda m: Dataset(m), id="a data set"), pytest.param(lambda m: Dataset(list(m)), id="a data set's list"),
+    pytest.param(lambda m: Dataset(m), id="a data set"), pytest.param(lambda m: Dataset(list(m)), id="a list of it"),
     pytest.param(lambda m: net.loss(params, x, m[..., :1].repeat(5, 2), loss=stress.squared), id="targets"),
 ])  # fmt: skip
 def test_masked_elements_have_no_value(given):
