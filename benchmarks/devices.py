@@ -1,7 +1,8 @@
 """What devices can do at most, and the least time that a network's call can take on one.
 
 Figures: NVIDIA H100 Tensor Core GPU Architecture (2022) and H200's data sheet, NVIDIA A100 Tensor Core GPU Architecture
-(2020; the L2 cache's bytes a cycle are A100's, none were published since). The time of a barrier of all blocks is an
+(2020; the L2 cache's bytes a cycle are A100's, none were published since); what ``mma.sync`` reaches of Hopper's tensor
+cores: Luo et al. 2024, arXiv:2402.13499. The time of a barrier of all blocks is an
 estimate where no device runs `measured_barrier`: an atomic addition and a read that sees it, both through the L2 cache.
 """
 
@@ -36,6 +37,7 @@ class Device:
     memory_bytes: int
     barrier: float = 1.1e-6  # s for all blocks to meet
     sync: float = 2.5e-8  # s for the threads of a block to meet
+    warps_share: float = 1.0  # of the tensor cores' rate that the instructions of a warp reach
 
     def rate(self, precision: str) -> float:
         """Multiply-adds a second of the whole device."""
@@ -56,7 +58,8 @@ class Device:
 
 HOPPER = {"float32": 128.0, "tf32": 1024.0, "bf16": 2048.0}
 AMPERE = {"float32": 64.0, "tf32": 512.0, "bf16": 1024.0}
-H100 = Device("H100", (9, 0), 132, 1.98e9, HOPPER, 227 << 10, 256 << 10, 128, 5120, 50 << 20, 3.35e12, 80 << 30)
+H100 = Device("H100", (9, 0), 132, 1.98e9, HOPPER, 227 << 10, 256 << 10, 128, 5120, 50 << 20, 3.35e12, 80 << 30,
+              warps_share=0.63)  # fmt: skip
 DEVICES = [
     replace(H100, name="H200", memory_rate=4.8e12, memory_bytes=141 << 30),
     H100,

@@ -28,10 +28,11 @@ class Expected:
     """A kernel's step, and what its code takes of a device."""
 
     seconds: float
-    bound: str  # what most of it is spent on: issue slots, the load unit, the L2 cache's bandwidth, latency
+    bound: str  # what most of it is spent on: issue slots, arithmetic, the load unit, the L2 cache, latency
     slices: int
     members: int
     resident: bool  # whether all weights stay in shared memory
+    tensor: bool  # whether tensor cores multiply
     registers: int
     spills: int  # bytes
     float64: int  # instructions
@@ -42,18 +43,28 @@ class Expected:
 
 @lru_cache(maxsize=512)
 def _compiled(text: str, capability: tuple[int, int]):
-    from rnncore.cuda.target import compiled
+    from rnncore.cuda.loaded import code_of
 
-    report = compiled(text, capability)
+    report = code_of(text, capability)
     return report, parsed(report.ptx)
 
 
-def expected(net: Any, batch: int, device: Device) -> dict[str, Expected]:
+_found: dict[tuple, Expected] = {}
+
+
+def expected(net: Any, batch: int, device: Device, precision: str = "float32") -> dict[str, Expected]:
     """The step of a layer's kernels, ``forward`` and ``backward``, on a device."""
-    return {which: _expected(one, device) for which, one in launches(net, batch, device.properties()).items()}
+    products = "" if precision == "float32" else precision
+    found = {}
+    for which, one in launches(net, batch, device.properties(), products).items():
+        key = one.text, one.numbers.tobytes(), one.blocks, device.name
+        if key not in _found:
+            _found[key] = _expected(one, device, precision)
+        found[which] = _found[key]
+    return found
 
 
-def _expected(one: Recorded, device: Device) -> Expected:
+def _expected(one: Recorded, device: Device, precision: str) -> Expected:
     report, program = _compiled(one.text, device.capability)
 
     def used(steps: int) -> Usage:
@@ -62,12 +73,14 @@ def _expected(one: Recorded, device: Device) -> Expected:
         near = max(device.near_bytes - one.shared_bytes - OWN, LEAST_NEAR)
         last, barrier = one.blocks - 1, device.barrier * device.clock
         rates = device.multiply_adds["float32"], device.l2_share
-        given = numbers, one.chunk, last, one.blocks, one.threads, barrier, *rates, near
+        tensor = device.warps_share * device.multiply_adds[precision]
+        given = numbers, one.chunk, last, one.blocks, one.threads, barrier, *rates, near, tensor
         return run(program, Launched(*given))
 
     step, spills = used(2 * STEPS).minus(used(STEPS), STEPS), report.spill_stores + report.spill_loads
     return Expected(
         seconds=step.cycles / device.clock, bound=max(step.bound, key=step.bound.__getitem__),
         slices=one.number("s_slices"), members=one.number("s_members"), resident=one.resident,
-        registers=report.registers, spills=spills, float64=report.float64_instructions,
+        tensor="mma.sync" in report.ptx, registers=report.registers, spills=spills,
+        float64=report.float64_instructions,
     )  # fmt: skip

@@ -41,8 +41,8 @@ class Recorded:
         return every <= held
 
 
-def launches(net: Any, batch: int, device: Any) -> dict[str, Recorded]:
-    """What a layer's ``forward`` and ``backward`` would launch on a device of those properties.
+def launches(net: Any, batch: int, device: Any, products: str = "", what: str = "train") -> dict[str, Recorded]:
+    """What a layer's ``forward`` and ``backward`` would launch on a device of those properties, or its ``infer``.
 
     Parameters
     ----------
@@ -50,11 +50,15 @@ def launches(net: Any, batch: int, device: Any) -> dict[str, Recorded]:
         Of one layer.
     batch : int
     device : rnncore.cuda.target.Properties
+    products : {"", "tf32", "bf16"}
+        See `rnncore.Params.to`.
+    what : {"train", "infer"}
     """
     with np.errstate(all="ignore"), _recorder(device) as seen:
         from rnncore.cuda import standin
         from rnncore.cuda.backend import loop_backward, loop_forward, prepare
         from rnncore.layout import Rows, layout_of
+        from rnncore.rounding import Rounding
 
         ((layer, sizes),) = net.loops.values()
         step, dtype = layer.step, "float32"
@@ -68,11 +72,13 @@ def launches(net: Any, batch: int, device: Any) -> dict[str, Recorded]:
         xs = {name: zeros(batch * STEPS, sizes[step.dims[name]]) for name in step.inputs}
         y = zeros(batch * STEPS, sizes[step.output.shape[0]])
         state = {s: zeros(batch, sizes[step.dims[s]]) for s in step.states}
-        forward = prepare(layer, "forward", params, sizes, dtype)
-        _, tape = loop_forward(layer, sizes, forward, layout, xs, rows, state, (y, 0, rows), True, False)
-        grads = {name: zeros(*p.shape) for name, p in params.items()}
-        loop_backward(tape, params, (y, 0), {}, tuple(step.inputs), grads)
-    return dict(zip(("forward", "backward"), seen, strict=True))
+        training = what == "train"
+        forward = prepare(layer, "forward" if training else "infer", params, sizes, dtype, rounding=Rounding(products))
+        _, tape = loop_forward(layer, sizes, forward, layout, xs, rows, state, (y, 0, rows), training, False)
+        if training:
+            grads = {name: zeros(*p.shape) for name, p in params.items()}
+            loop_backward(tape, params, (y, 0), {}, tuple(step.inputs), grads)
+    return dict(zip(("forward", "backward") if training else ("infer",), seen, strict=True))
 
 
 @contextmanager

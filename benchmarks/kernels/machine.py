@@ -1,15 +1,17 @@
 """What a multiprocessor takes for an instruction: places in the schedulers, and cycles until its result is there.
 
 Issue slots are those of the machine code that the assembler makes of the PTX: 64-bit integers are pairs of registers,
-but addresses of shared memory are not, and shifts go into additions. Latencies of H100 and A100 were measured by Luo et
-al. 2024, arXiv:2402.13499, and Abdelkhalik et al. 2022, arXiv:2208.11174.
+but addresses of shared memory are not, and shifts go into additions; the assembler rounds an operand of tensor cores
+once for all their products. Latencies of H100 and A100 were measured by Luo et al. 2024, arXiv:2402.13499, Abdelkhalik
+et al. 2022, arXiv:2208.11174, and, of tensor cores, Sun et al. 2022, arXiv:2206.02874.
 """
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
-__all__ = ["L2_LATENCY", "NEAR_LATENCY", "SHARED_LATENCY", "costs"]
+__all__ = ["L2_LATENCY", "NEAR_LATENCY", "SHARED_LATENCY", "costs", "multiply_adds"]
 
 SHARED_LATENCY, NEAR_LATENCY, L2_LATENCY = 29, 34, 262  # cycles of a load; near: the multiprocessor's own cache
 _COSTS = {  # by how an op begins, the longest first: (issue slots of a warp, cycles)
@@ -22,7 +24,7 @@ _COSTS = {  # by how an op begins, the longest first: (issue slots of a warp, cy
     "div.rn.f32": (9, 40), "div.full": (4, 30), "rcp.rn.f32": (8, 36), "sqrt.rn.f32": (9, 40),
     "div.rn.f64": (20, 120), "rcp.rn.f64": (18, 110), "sqrt.rn.f64": (20, 120),
     "ex2": (4, 18), "rcp": (4, 18), "tanh": (4, 18), "rsqrt": (4, 18), "sin": (4, 18), "cos": (4, 18), "lg2": (4, 18),
-    "shfl": (2, 23), "mma": (2, 18), "call": (60, 200),
+    "shfl": (2, 23), "mma": (2, 33), "cvt.rna.tf32": (1.3, 8), "cvt.rn.bf16x2": (1, 6), "call": (60, 200),
 }  # fmt: skip
 
 
@@ -35,3 +37,10 @@ def costs(op: str) -> tuple[float, float]:
     if op.endswith("64"):
         return (2, 8) if op.endswith(".f64") else (1 if "setp" in op else 2, 6)
     return 1, 4.5
+
+
+@lru_cache(maxsize=16)
+def multiply_adds(op: str) -> int:
+    """Of a warp's product on tensor cores, ``mma.sync.aligned.m16n8k8...``."""
+    rows, columns, inner = map(int, re.search(r"\.m(\d+)n(\d+)k(\d+)\.", op).groups())
+    return rows * columns * inner

@@ -17,7 +17,7 @@ import numpy as np
 
 from .access import SECTOR, WARP, banks, bytes_of, sectors
 from .integers import OPS
-from .machine import L2_LATENCY, NEAR_LATENCY, SHARED_LATENCY, costs
+from .machine import L2_LATENCY, NEAR_LATENCY, SHARED_LATENCY, costs, multiply_adds
 from .ptx import Block, Instruction, Program
 from .usage import Launched, Usage
 
@@ -164,6 +164,8 @@ class _Machine:
         many, latency = costs(op)
         if op.startswith(("fma", "add", "sub", "mul")) and op.endswith(".f32"):
             self.usage.float32 += self.awake.sum()
+        if op.startswith("mma"):
+            self.usage.tensor += self.awake.sum() * multiply_adds(op)
         if one.out:
             if one.out[0][0] != "f":
                 self._compute(one)
@@ -250,10 +252,10 @@ class _Machine:
     def _meet(self, latency: float) -> None:
         """All threads of the block meet: what all used since they did last may take longer than the slowest warp."""
         began, given = self.since.cycles, self.launched
-        slots, floats, wavefronts, l2 = self.usage.counts() - self.since.counts()
+        slots, floats, wavefronts, l2, tensor = self.usage.counts() - self.since.counts()
         spent = {
             "latency": self.now.max() - began, "issue": slots / 4, "arithmetic": floats * WARP / given.multiply_adds,
-            "loads": wavefronts, "L2": l2 / given.l2_bytes,
+            "loads": wavefronts, "L2": l2 / given.l2_bytes, "tensor cores": tensor / given.tensor,
         }  # fmt: skip
         most = max(spent, key=spent.__getitem__)
         self.usage.bound[most] += spent[most] + latency

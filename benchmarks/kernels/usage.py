@@ -23,6 +23,7 @@ class Launched:
     multiply_adds: float  # of float32 numbers, that one multiprocessor does in a cycle
     l2_bytes: float  # that it reads in a cycle
     near_bytes: int  # of its own cache
+    tensor: float = 1024.0  # multiply-adds that its tensor cores do in a cycle
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Usage:
     float32: float = 0.0  # additions, products and both at once, of warps
     wavefronts: float = 0.0  # of the load unit
     l2_bytes: float = 0.0
+    tensor: float = 0.0  # multiply-adds of tensor cores
     bound: Counter = field(default_factory=Counter)  # cycles by what they were spent on
 
     def minus(self, other: Usage, times: float) -> Usage:
@@ -44,8 +46,8 @@ class Usage:
 
     def counts(self) -> np.ndarray:
         """What has been used but time."""
-        return np.array([self.slots, self.float32, self.wavefronts, self.l2_bytes])
+        return np.array([self.slots, self.float32, self.wavefronts, self.l2_bytes, self.tensor])
 
     def add(self, counts: np.ndarray) -> None:
         """Add to what has been used."""
-        self.slots, self.float32, self.wavefronts, self.l2_bytes = (self.counts() + counts).tolist()
+        self.slots, self.float32, self.wavefronts, self.l2_bytes, self.tensor = (self.counts() + counts).tolist()

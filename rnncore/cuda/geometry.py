@@ -17,6 +17,7 @@ _THREADS = 256
 _REGISTER_ROWS, _REGISTER_COLUMNS = 4, 4  # of a product that one thread sums
 _TENSOR_ROWS, _TENSOR_COLUMNS = 16, 32  # of a product that a warp sums with tensor cores
 _TENSOR_LEAST = 8  # rows of a slice, for these to be worth more than sums in registers
+_TENSOR_LOADS = 2  # times that a warp reads its rows and columns at once: several of them begin at the same bank
 _TENSOR_FMA = {"tf32": 512, "bf16": 1024}  # multiply-adds of a multiprocessor's tensor cores in a cycle
 _CLOCK = 1.7e9  # Hz
 _ISSUE = 1.6  # cycles of a multiprocessor for four multiply-adds of a warp's lanes, with all instructions around them
@@ -142,7 +143,7 @@ def _cycles(shape: Shape, g: Geometry, k: int) -> float:
     if g.tiling.tensor:
         issue = g.tile * columns * inner / _TENSOR_FMA[g.tiling.tensor]
     if g.tiling.laned[k]:
-        loads = warps * 4 * (high + wide) * (wide / 8 if g.tiling.tensor else 1)
+        loads = warps * 4 * (high + wide) * (_TENSOR_LOADS if g.tiling.tensor else 1)
     else:
         loads = warps * (4 * max(1.0, min(groups, 32) / 8) + high * max(1.0, 32 / groups))
     together = max(1, g.threads // _WARP // (groups * g.splits[k])) if g.tiling.laned[k] else tops  # that read the same

@@ -167,6 +167,21 @@ def test_a_barrier_of_blocks_takes_its_time_and_empties_what_is_near():
     assert used(load + wait + load).l2_bytes - used(wait).l2_bytes == 2 * used(load).l2_bytes
 
 
+def test_products_on_tensor_cores_take_their_time():
+    one = "\tmma.sync.aligned.m16n8k{}.row.col.f32.{}.f32 {{%f1,%f2}}, {{%r2}}, {{%r3}}, {{%f1,%f2}};\n"
+    tf32, bf16 = one.format(8, "tf32.tf32"), one.format(16, "bf16.bf16")
+    assert used(tf32, threads=64).tensor == 2 * 16 * 8 * 8 and used(bf16).tensor == 16 * 8 * 16
+    many = used(bf16 * 100, threads=256, tensor=100.0)
+    assert many.cycles >= 8 * 100 * 2048 / 100 and max(many.bound, key=many.bound.get) == "tensor cores"
+
+
+def test_launches_round_as_they_are_asked_to():
+    net = gpu.network("gru", 64)
+    texts = {kind: launches(net, 256, SMALL.properties(), kind)["forward"].text for kind in ("", "tf32", "bf16")}
+    assert len(set(texts.values())) == 3 and "tile_bf16" in texts["bf16"] and "tile_bf16" not in texts[""]
+    assert list(launches(net, 1, H200.properties(), what="infer")) == ["infer"]
+
+
 def row(cell="lstm", ratio=2.0, precision="float32", **seconds):
     found = {"ours": 1e-3, "torch": 1e-3 * ratio} if cell not in gpu.CUSTOM else {"ours": 1e-3, "loop": 1e-3 * ratio}
     return {"cell": cell, "what": "infer", "shape": named(gpu.SHAPES[0]), "precision": precision, "ragged": False,
