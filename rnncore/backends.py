@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +45,9 @@ class Backend(Protocol):
     loop_forward: Callable[..., Any]
     loop_backward: Callable[..., Any]
     checkpointed_forward: Callable[..., Any]
+    # (loops of each block, which, layout, dtype): within, a function whose contexts, in turn, are those of blocks that
+    # need nothing of one another
+    beside: Callable[..., AbstractContextManager[Callable[[], AbstractContextManager[Any]]]]
     affine: Callable[..., Any]
     affine_backward: Callable[..., Any]
 

@@ -18,6 +18,7 @@ from .between import Between
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .combine.translate import KEYS, VALUES, Translate
 from .inputs import Batch
+from .joined import ragged_dy
 from .lang.cell import Layer, sizes_of
 from .lang.trace import Step
 from .params import Params
@@ -261,7 +262,7 @@ class DualPass(DualBetween, Pass):
         if order is not None:
             take, back = self.backend.xp.take, self.backend.index(np.argsort(order))
             if dy is not None:
-                dy = (take(self._ragged_dy(dy, len(order), self.dtype.type(1))[0], back, 1), 0, self.ragged())
+                dy = (take(ragged_dy(self, dy, len(order), self.dtype.type(1))[0], back, 1), 0, self.ragged())
             dlast = None if dlast is None else take(dlast, back, 1)
         return super()._join_back(kept, dy, dlast, want, grads, dfinal)
 

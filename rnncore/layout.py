@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -21,6 +21,7 @@ class Layout:
     offsets: np.ndarray
     sorted_lengths: np.ndarray
     identity: bool
+    shared: bool = False  # with other calls
     chunks: dict[int, tuple[np.ndarray, int]] = field(default_factory=dict)
     frames: dict[Any, Any] = field(default_factory=dict)  # of the calls with this layout
 
@@ -77,7 +78,7 @@ def layout_of(lengths: np.ndarray, full: bool) -> Layout:
 
 @lru_cache(maxsize=64)
 def _full_layout(batch: int, time: int) -> Layout:
-    return _layout(np.full(batch, time, np.int64))
+    return replace(_layout(np.full(batch, time, np.int64)), shared=True)
 
 
 def _layout(lengths: np.ndarray) -> Layout:

@@ -13,11 +13,12 @@ from .between import Between, generator_of
 from .combine.blocks import Block, Chain, Join, Loop, Reverse
 from .combine.translate import Translate
 from .inputs import Batch
+from .joined import join, join_back
 from .kept import Kept, loops_of
 from .lang.trace import Step
 from .layout import Layout, Rows, Sources, layout_of, ragged
 from .params import Params
-from .rows import add, beside, ends, last_rows, put
+from .rows import add, beside, ends, last_rows
 from .translation import translate, translate_back
 from .zero_length import nought_of
 
@@ -134,29 +135,7 @@ class Pass(Between):
         return end, nought
 
     def _join(self, block: Join, prefix, xs, rows, sizes, out, last):
-        kept, lasts, column = Kept(block), [], 0
-        merged = block.merge != "concat" and out is not None
-        total = self.backend.zeros((self.total, block.features(sizes)), self.dtype) if merged else None
-        for name, inner in zip(block.names, block.blocks):
-            to = None if out is None else (out[0], out[1] + column, out[2])
-            if total is not None:
-                to = (self.backend.empty(total.shape, self.dtype), 0, self.ragged())
-            end, part = self.run(inner, f"{prefix}{name}.", xs, rows, sizes, to, last)
-            if total is not None and to is not None:
-                total += to[0]
-            if block.merge == "concat":
-                column += inner.features(sizes)
-            lasts.append(end)
-            kept.inner.append(part)
-        scale = 1 / len(block.blocks) if block.merge == "mean" else 1
-        if total is not None:
-            put(out, total * self.dtype.type(scale), self.lengths)
-        kept.extra = {"prefix": prefix, "sizes": sizes, "scale": scale, "out": None if out is None else out[2]}
-        if not last:
-            return None, kept
-        if block.merge == "concat":
-            return self.backend.xp.concatenate(lasts, 1), kept
-        return sum(lasts) * self.dtype.type(scale), kept
+        return join(self, block, prefix, xs, rows, sizes, out, last)
 
     def _chain(self, block: Chain, prefix, xs, rows, sizes, out, last):
         kept = Kept(block, [], {"prefix": prefix, "stages": [], "rows": rows, "out": None if out is None else out[2]})
@@ -243,27 +222,7 @@ class Pass(Between):
         return dy
 
     def _join_back(self, kept, dy, dlast, want, grads, dfinal):
-        block, total, column = kept.block, {}, 0
-        scale = self.dtype.type(kept.extra["scale"])
-        for inner, part in zip(block.blocks, kept.inner):
-            width = inner.features(kept.extra["sizes"])
-            end, d = dlast, dy
-            if block.merge == "concat":
-                if dlast is not None:
-                    end = self.backend.xp.ascontiguousarray(dlast[:, column : column + width])
-                d = None if dy is None else (dy[0], dy[1] + column, dy[2])
-                column += width
-            elif dy is not None:
-                d = self._ragged_dy(dy, width, scale)
-            if block.merge != "concat" and dlast is not None:
-                end = dlast * scale
-            for name, dx in self.back(part, d, end, want, grads, dfinal).items():
-                total[name] = total[name] + dx if name in total else dx
-        return total
-
-    def _ragged_dy(self, dy, width, scale):
-        taken = dy[0][self.at(dy[2]), dy[1] : dy[1] + width]
-        return self.backend.xp.ascontiguousarray(taken) * scale, 0, self.ragged()
+        return join_back(self, kept, dy, dlast, want, grads, dfinal)
 
     def _chain_back(self, kept, dy, dlast, want, grads, dfinal):
         block, stages, total = kept.block, kept.extra["stages"], {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,18 @@ from .memory import empty, zeros
 from .run import loop_forward, prepare
 
 __all__ = [
-    "affine", "affine_backward", "array_type", "checkpointed_forward", "device", "empty", "get", "index",
+    "affine", "affine_backward", "array_type", "beside", "checkpointed_forward", "device", "empty", "get", "index",
     "loop_backward", "loop_forward", "prepare", "put", "xp", "zeros",
 ]  # fmt: skip
 
 device = "cpu"
 xp = np
 array_type = np.ndarray
+
+
+def beside(*_: Any) -> AbstractContextManager[Callable[[], AbstractContextManager[None]]]:
+    """Blocks run one after another: each has all threads."""
+    return nullcontext(nullcontext)
 
 
 def index(host: np.ndarray) -> np.ndarray:

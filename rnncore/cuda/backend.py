@@ -11,13 +11,14 @@ import numpy as np
 from ..rounding import Rounding
 from .arrays import array_type, get, shown_as, taken
 from .back import loop_backward
+from .beside import beside
 from .checkpoint import checkpointed_forward
 from .dense import affine, affine_backward
 from .run import loop_forward, prepare
 from .space import put, xp
 
 __all__ = [
-    "affine", "affine_backward", "array_type", "checkpointed_forward", "device", "empty", "get", "index",
+    "affine", "affine_backward", "array_type", "beside", "checkpointed_forward", "device", "empty", "get", "index",
     "loop_backward", "loop_forward", "prepare", "put", "rounding", "shown_as", "taken", "xp", "zeros",
 ]  # fmt: skip
 
@@ -44,4 +45,5 @@ def rounding(kind: Rounding) -> Any:
     """This backend, with kernels and products of the library that may round so."""
     here = {name: globals()[name] for name in __all__}
     products = {f.__name__: partial(f, products=kind.products) for f in (affine, affine_backward)}
-    return SimpleNamespace(**here | products | {"prepare": partial(prepare, rounding=kind)})
+    loops = {f.__name__: partial(f, rounding=kind) for f in (beside, prepare)}
+    return SimpleNamespace(**here | products | loops)

@@ -113,7 +113,7 @@ _handles = _Handles()
 
 def _handle() -> int:
     """This thread's handle for the current device and stream."""
-    key = here(), 0 if target.simulated else xp.cuda.get_current_stream().ptr
+    key = here(), xp.cuda.get_current_stream().ptr
     found = _handles.of.get(key)
     if found is None:
         found = _handles.of[key] = _Handle()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,14 +16,35 @@ from ..plan.model import Plan, Product
 from . import target
 from .geometry import Geometry, Shape, chosen
 from .rows import kept
-from .space import put, put_to_stay, xp
+from .space import Stay, put, xp
 from .weights import Code, Prepared
 from .writer import Kernel, padded
 
-__all__ = ["Launch", "TapeParts"]
+__all__ = ["Launch", "TapeParts", "device", "of_a_share", "shape_of", "shared_out"]
 
 WORK_BYTES = 2**24  # of a chunk's rows: they stay in the cache that all blocks share
 _ALIGN = 32  # numbers
+_share: ContextVar[int] = ContextVar("share", default=1)  # how many there are of the current device
+
+
+def device() -> target.Properties:
+    """What launches may take of the current device (see `of_a_share`)."""
+    return shared_out(target.properties(), _share.get())
+
+
+def shared_out(whole: target.Properties, many: int) -> target.Properties:
+    """One of so many equal shares of a device: of its multiprocessors."""
+    return replace(whole, multiprocessors=max(1, whole.multiprocessors // many))
+
+
+@contextmanager
+def of_a_share(many: int) -> Iterator[None]:
+    """Launches within take one of so many equal shares of what they may take: as many blocks all run at once."""
+    token = _share.set(_share.get() * many)
+    try:
+        yield
+    finally:
+        _share.reset(token)
 
 
 class _Dims:
@@ -80,12 +103,13 @@ class _Frame:
     places: dict[str, int]
     sizes: dict[str, int]
     filled: int
-    table: Any = None
+    table: Stay | None = None
 
 
 def _framed(prepared: Prepared, layout: Layout, positions: int, parts, given) -> _Frame:
     code, dims = prepared.code, _Dims(prepared.sizes, positions)
-    geometry = chosen(_shape(code, dims, layout, prepared.rounding.products), target.properties())
+    shape = shape_of(code, prepared.sizes, layout, prepared.rounding.products, positions)
+    geometry = chosen(shape, device())
     kernel = code.kernel(geometry.tiling)
     offsets, work = dims.columns(kernel.columns)
     starts, most = layout.starts(max(1, WORK_BYTES // max(work * np.dtype(code.dtype).itemsize, 1)))
@@ -101,16 +125,17 @@ def _framed(prepared: Prepared, layout: Layout, positions: int, parts, given) ->
     return _Frame(geometry, kernel, dims, offsets, work, starts, places, table | given, at)
 
 
-def _shape(code: Code, dims: _Dims, layout: Layout, products: str) -> Shape:
-    plain = code.plain
+def shape_of(code: Code, sizes: Mapping[Any, int], layout: Layout, products: str, positions: int = 0) -> Shape:
+    """What the layout of a launch depends on."""
+    plain, dims = code.plain, _Dims(sizes, positions)
     index = {id(p): k for k, p in enumerate(plain.products)}
-    sizes = tuple(
+    each = tuple(
         (tuple(dims.number(v.shape[0]) for v in p.operands), tuple(dims.number(s.dim) for s in p.slots))
         for p in plain.products
     )
     waves = tuple(tuple(index[id(p)] for p in wave) for wave in code.plan.waves)
     units = max([dims.number(d) for d in plain.dims if d != POSITION], default=1)
-    return Shape(sizes, waves, layout.batch, units, len(plain.sums), np.dtype(code.dtype).itemsize, products)
+    return Shape(each, waves, layout.batch, units, len(plain.sums), np.dtype(code.dtype).itemsize, products)
 
 
 class Launch:
@@ -136,7 +161,7 @@ class Launch:
         self.plan, self.dtype = prepared.code.plan, np.dtype(prepared.code.dtype)
         longest = 0 if sources is None else sources.longest
         items = (tuple(of.items()) for of in (prepared.sizes, parts, sizes))
-        key = (prepared.code, prepared.rounding, longest, *items)
+        key = (prepared.code, prepared.rounding, longest, _share.get(), *items)
         frame = kept(layout, key, lambda: _framed(prepared, layout, longest, parts, sizes))
         self.frame, self.tape_parts = frame, tape
         self.packed = prepared.weights.packed(frame.geometry.members, frame.geometry.tiling)
@@ -188,8 +213,8 @@ class Launch:
         if self.sources is not None:
             return put(self._numbers())
         if self.frame.table is None:
-            self.frame.table = put_to_stay(self._numbers())
-        return self.frame.table
+            self.frame.table = Stay(self._numbers(), self.layout.shared)
+        return self.frame.table.array()
 
     def _numbers(self) -> np.ndarray:
         """Pointers, sizes, then the lists that some pointers point to."""

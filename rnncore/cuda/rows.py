@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..layout import Layout, Rows
-from .space import here, put_to_stay
+from .space import Stay, here
 
-__all__ = ["ends_of", "gathered", "kept", "previous", "scatter", "sorted_back", "sorted_to", "turns_of"]
+__all__ = [
+    "ends_of", "gathered", "kept", "on_device", "previous", "scatter", "sorted_back", "sorted_to", "turns_of",
+]  # fmt: skip
 
 _FRAMES = 64
+_lock = threading.Lock()
 
 
 def _steps(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
@@ -47,22 +51,32 @@ def _run(layout: Layout, rows: Rows) -> slice | None:
 def _in_order(layout: Layout, rows: Rows) -> Any:
     """For every row of the loop, in which row of an outside array it lies."""
 
-    def make() -> Any:
+    def make() -> np.ndarray:
         t, b = _steps(layout)
-        return put_to_stay(layout.sorted(rows.base)[b] + t * rows.step)
+        return layout.sorted(rows.base)[b] + t * rows.step
 
-    return kept(layout, ("rows", rows.step, rows.base.tobytes()), make)
+    return on_device(layout, ("rows", rows.step, rows.base.tobytes()), make)
 
 
 def kept(layout: Layout, key: Any, make: Callable[[], Any]) -> Any:
-    """What every call with a layout on the current device has in common; all goes when there is much of it."""
+    """What every call with a layout on the current device has in common; what was not used for longest goes first."""
     key = here(), key
-    found = layout.frames.get(key)
+    with _lock:
+        found = layout.frames.pop(key, None)
+        if found is not None:
+            layout.frames[key] = found  # the last that was used
     if found is None:
-        if len(layout.frames) >= _FRAMES:
-            layout.frames.clear()
-        found = layout.frames[key] = make()
+        found = make()
+        with _lock:
+            found = layout.frames.setdefault(key, found)
+            while len(layout.frames) > _FRAMES:
+                del layout.frames[next(iter(layout.frames))]
     return found
+
+
+def on_device(layout: Layout, key: Any, make: Callable[[], np.ndarray]) -> Any:
+    """A device array of a host array that calls with a layout have in common (see `kept`)."""
+    return kept(layout, key, lambda: Stay(make(), layout.shared)).array()
 
 
 def previous(layout: Layout) -> Any:
@@ -70,36 +84,35 @@ def previous(layout: Layout) -> Any:
     if layout.rows == layout.batch * layout.time:
         return None
 
-    def make() -> Any:
+    def make() -> np.ndarray:
         t, b = _steps(layout)
-        return put_to_stay(np.where(t == 0, b, layout.batch + layout.offsets[np.maximum(t - 1, 0)] + b))
+        return np.where(t == 0, b, layout.batch + layout.offsets[np.maximum(t - 1, 0)] + b)
 
-    return kept(layout, "previous", make)
+    return on_device(layout, "previous", make)
 
 
 def ends_of(layout: Layout, history: bool) -> Any:
     """Row of each sequence's final state in the caller's order: in a history, or where two states take turns."""
 
-    def make() -> Any:
+    def make() -> np.ndarray:
         rows = layout.finals if history else layout.turns
         back = np.empty_like(rows)
         back[layout.order] = rows
-        return put_to_stay(back)
+        return back
 
-    return kept(layout, ("ends", history), make)
+    return on_device(layout, ("ends", history), make)
 
 
 def turns_of(layout: Layout) -> Any:
     """Row of each sequence's final state where two states take turns, in the order of the loop."""
-    return kept(layout, "turns", lambda: put_to_stay(layout.turns))
+    return on_device(layout, "turns", lambda: layout.turns)
 
 
 def sorted_to(layout: Layout, array: Any) -> Any:
     """An array (batch, ...) in the order of the loop."""
-    return array if layout.identity else array[kept(layout, "order", lambda: put_to_stay(layout.order))]
+    return array if layout.identity else array[on_device(layout, "order", lambda: layout.order)]
 
 
 def sorted_back(layout: Layout, array: Any) -> Any:
     """And back in the caller's order."""
-    back = lambda: put_to_stay(np.argsort(layout.order))  # noqa: E731
-    return array if layout.identity else array[kept(layout, "back", back)]
+    return array if layout.identity else array[on_device(layout, "back", lambda: np.argsort(layout.order))]

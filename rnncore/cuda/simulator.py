@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .accesses import ran
 from .rewriting import rewritten
 from .running import Lane, now
 from .twins import Entry
@@ -58,6 +59,8 @@ class Simulated:
         *passed, chunk = arrays
         dtypes = (*[self.entry.dtype] * 3, "int64", "int32")
         given = [_memory(array, dtype) for array, dtype in zip(passed, dtypes, strict=True)]
+        tape, weights, memory, numbers, counters = given
+        ran([weights, numbers], [tape, memory, counters])
         with _lock, np.errstate(all="ignore"):
             watch = Watch(blocks, threads) if _watching.get() else None
             seen = [_seen(watch, name, host) for name, host in zip(_NAMES, given[:-1])]

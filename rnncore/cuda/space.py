@@ -9,7 +9,7 @@ import numpy as np
 
 from . import target
 
-__all__ = ["after", "here", "mark", "put", "put_to_stay", "xp"]
+__all__ = ["Stay", "after", "here", "mark", "put", "xp"]
 
 xp: Any = importlib.import_module(".standin" if target.simulated else "cupy", __package__)
 
@@ -19,25 +19,46 @@ def put(host: np.ndarray) -> Any:
     return xp.asarray(host)
 
 
-def put_to_stay(host: np.ndarray) -> Any:
-    """A copy of a host array on the device for calls on any stream: it is there before this returns."""
-    made = put(host)
-    if not target.simulated:
-        xp.cuda.get_current_stream().synchronize()
-    return made
-
-
 def here() -> int:
     """The number of the current device."""
-    return 0 if target.simulated else xp.cuda.runtime.getDevice()
+    return xp.cuda.runtime.getDevice()
 
 
 def mark() -> Any:
     """What the current stream has been given so far (see `after`)."""
-    return None if target.simulated else xp.cuda.get_current_stream().record()
+    return xp.cuda.get_current_stream().record()
 
 
 def after(mark: Any) -> None:
     """Let the current stream wait for what a stream had been given."""
-    if mark is not None:
-        xp.cuda.get_current_stream().wait_event(mark)
+    xp.cuda.get_current_stream().wait_event(mark)
+
+
+class Stay:
+    """A copy of a host array on the device that work of any stream reads, and of any thread.
+
+    Parameters
+    ----------
+    host : ndarray
+    shared : bool
+        Whether other calls read it as well. Its memory is then not the pool's, which would give it to the next in the
+        stream that it was made on, whatever another still reads: what is freed without a pool waits for the device.
+    """
+
+    def __init__(self, host: np.ndarray, shared: bool = True):
+        if shared:
+            with xp.cuda.using_allocator(None):
+                self._array = put(host)
+        else:
+            self._array = put(host)
+        self._made: Any = mark()
+
+    def array(self) -> Any:
+        """The array, for the current stream: that has to wait until it is there."""
+        made = self._made
+        if made is not None:
+            if made.done:
+                self._made = None
+            else:
+                after(made)
+        return self._array

@@ -6,13 +6,22 @@ but by `asnumpy`, or as the one number of an array of size 1. Host memory plays 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Address", "asarray", "asnumpy", "ndarray"]
+from .accesses import MemoryPointer, UnownedMemory, get_allocator, made, ran, using_allocator
+from .streams import Event, Stream, get_current_stream
+
+__all__ = ["Address", "asarray", "asnumpy", "cuda", "ndarray"]
+
+cuda = SimpleNamespace(
+    Event=Event, MemoryPointer=MemoryPointer, Stream=Stream, UnownedMemory=UnownedMemory, get_allocator=get_allocator,
+    get_current_stream=get_current_stream, runtime=SimpleNamespace(getDevice=lambda: 0),
+    using_allocator=using_allocator,
+)  # fmt: skip
 
 _NUMBERS = (bool, int, float, complex, np.generic)
 
@@ -20,6 +29,7 @@ _NUMBERS = (bool, int, float, complex, np.generic)
 class Address(int):
     """Where an array's numbers begin, and the memory that they are a part of, from `first` to `end`."""
 
+    whole: np.ndarray
     first: int
     end: int
 
@@ -28,6 +38,7 @@ class Address(int):
         while isinstance(whole.base, np.ndarray):
             whole = whole.base
         found = super().__new__(cls, host.ctypes.data)
+        found.whole = whole
         found.first, found.end = np.lib.array_utils.byte_bounds(whole)
         return found
 
@@ -65,32 +76,44 @@ class ndarray:
 
     # to the host: one number, as CuPy allows, and nothing else
     def __bool__(self) -> bool:
-        return bool(self.host)
+        return bool(_read(self))
 
     def __int__(self) -> int:
-        return int(self.host)
+        return int(_read(self))
 
     def __float__(self) -> float:
-        return float(self.host)
+        return float(_read(self))
 
     def item(self) -> Any:
-        return self.host.item()
+        return _read(self).item()
 
     def __array__(self, *_, **__):
         raise TypeError("a device array is not converted to a NumPy array implicitly: use asnumpy")
 
     # parts
     def __getitem__(self, at) -> ndarray:
-        return ndarray(self.host[_index(at)][...])
+        index = _index(at)
+        found = self.host[index][...]
+        if _within(found, [self.host]):
+            return ndarray(found)
+        ran([self.host, *_arrays(index)], [])
+        return _new(found)
 
     def __setitem__(self, at, value) -> None:
-        self.host[_index(at)] = _bare(value)
+        index, bare = _index(at), _bare(value)
+        view = self.host[index]
+        inside = isinstance(view, np.ndarray) and _within(view, [self.host])
+        ran([*_arrays(index), *_arrays(bare)], [view if inside else self.host])
+        self.host[index] = bare
 
     # NumPy's functions and operators, among device arrays and numbers
     def __array_ufunc__(self, ufunc, method, *inputs, **given):
         if method != "__call__":
             raise TypeError(f"{ufunc.__name__}.{method} is not there for device arrays")
-        return _wrapped(getattr(ufunc, method)(*map(_bare, inputs), **{k: _bare(v) for k, v in given.items()}))
+        return _called(getattr(ufunc, method), *inputs, **given)
+
+    def fill(self, value) -> None:
+        self[...] = value
 
     def __array_function__(self, function, types, args, given):
         return _called(function, *args, **given)
@@ -116,16 +139,48 @@ def _bare(value):
     return value
 
 
+def _read(value: ndarray) -> np.ndarray:
+    """The memory behind an array, whose stream the host has waited for."""
+    ran([value.host], [])
+    get_current_stream().synchronize()
+    return value.host
+
+
+def _arrays(value) -> Iterator[np.ndarray]:
+    """NumPy arrays in lists and alone."""
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _arrays(part)
+    elif isinstance(value, np.ndarray):
+        yield value
+
+
+def _within(found: Any, given: list[np.ndarray]) -> bool:
+    """Whether an array is a view of one of the others, in whose memory nothing happens then."""
+    return any(np.may_share_memory(found, host) for host in given)
+
+
 def _wrapped(value):
     if isinstance(value, (tuple, list)):
         return type(value)(map(_wrapped, value))
-    return ndarray(np.asarray(value)) if isinstance(value, (np.ndarray, np.generic)) else value
+    return _new(np.asarray(value)) if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _new(host: np.ndarray) -> ndarray:
+    """An array in memory that the current stream is given."""
+    made(host)
+    return ndarray(host)
 
 
 def _called(function: Callable, *args, **given):
     if given.get("shape", None) == ():
         raise TypeError("CuPy takes shape=() for none at all: give (1,), and reshape")
-    return _wrapped(function(*map(_bare, args), **{k: _bare(v) for k, v in given.items()}))
+    args, given = tuple(map(_bare, args)), {k: _bare(v) for k, v in given.items()}
+    found, reads, out = function(*args, **given), [*_arrays(args)], [*_arrays(given.get("out"))]
+    if isinstance(found, np.ndarray) and not out and _within(found, reads):
+        return ndarray(found)
+    ran([*reads, *_arrays(tuple(v for k, v in given.items() if k != "out"))], out)
+    return _wrapped(found)
 
 
 def _operator(ufunc: np.ufunc, turned: bool = False) -> Callable:
@@ -134,25 +189,28 @@ def _operator(ufunc: np.ufunc, turned: bool = False) -> Callable:
             _bare(other)
             return NotImplemented
         pair = (other, self) if turned else (self, other)
-        return _wrapped(ufunc(*map(_bare, pair)))
+        return _called(ufunc, *pair)
 
     return apply
 
 
 def _in_place(ufunc: np.ufunc) -> Callable:
     def apply(self, other):
-        ufunc(self.host, _bare(other), out=self.host)
+        _called(ufunc, self, other, out=self)
         return self
 
     return apply
 
 
 def _unary(ufunc: np.ufunc) -> Callable:
-    return lambda self: _wrapped(ufunc(self.host))
+    return lambda self: _called(ufunc, self)
 
 
 def _method(name: str) -> Callable:
-    return lambda self, *args, **given: _called(getattr(self.host, name), *args, **given)
+    def apply(host, *args, **given):
+        return getattr(host, name)(*args, **given)
+
+    return lambda self, *args, **given: _called(apply, self, *args, **given)
 
 
 for _name, _ufunc in {
@@ -169,7 +227,7 @@ for _name, _ufunc in {
 for _name, _ufunc in {"neg": np.negative, "abs": np.absolute, "invert": np.invert}.items():
     setattr(ndarray, f"__{_name}__", _unary(_ufunc))
 for _name in (
-    "all", "any", "argmax", "argsort", "astype", "copy", "cumsum", "dot", "fill", "max", "mean", "min", "ravel",
+    "all", "any", "argmax", "argsort", "astype", "copy", "cumsum", "dot", "max", "mean", "min", "ravel",
     "reshape", "sum", "swapaxes", "transpose", "view",
 ):  # fmt: skip
     setattr(ndarray, _name, _method(_name))
@@ -179,28 +237,28 @@ for _name in (
 def asarray(value, dtype=None) -> ndarray:
     """A device array of a host array or of numbers, by a copy; a device array as it is."""
     if isinstance(value, ndarray):
-        return value if dtype is None or value.dtype == dtype else ndarray(value.host.astype(dtype))
-    return ndarray(np.array(value, dtype))
+        return value if dtype is None or value.dtype == dtype else _called(np.asarray, value, dtype)
+    return _new(np.array(value, dtype))
 
 
 def asnumpy(value: ndarray) -> np.ndarray:
     """A copy on the host."""
-    return value.host.copy()
+    return _read(value).copy()
 
 
 def ascontiguousarray(value, dtype=None) -> ndarray:
     """As `asarray`, C-contiguous."""
     if isinstance(value, ndarray):
-        return ndarray(np.ascontiguousarray(value.host, dtype))
-    return ndarray(np.array(value, dtype, order="C"))
+        return _called(np.ascontiguousarray, value, dtype)
+    return _new(np.array(value, dtype, order="C"))
 
 
 def empty(shape, dtype=float) -> ndarray:
     """Memory that holds anything: what is no number, where it may."""
-    made = np.empty(shape, dtype)
-    if made.dtype.kind == "f":
-        made.fill(np.nan)
-    return ndarray(made)
+    host = np.empty(shape, dtype)
+    if host.dtype.kind == "f":
+        host.fill(np.nan)
+    return _new(host)
 
 
 def _made(name: str) -> Callable:

@@ -11,26 +11,28 @@ import itertools
 
 import numpy as np
 
+from .accesses import made, ran
 from .standin import Address
+from .streams import Stream, get_current_stream
 
 __all__ = ["create", "destroy", "gemmEx", "rounded"]
 
 _TYPES: dict[int, np.dtype] = {0: np.dtype("float32"), 1: np.dtype("float64")}
 _COMPUTE = {68: (0, ""), 70: (1, ""), 75: (0, "bf16"), 77: (0, "tf32")}  # the type, and how operands are rounded
 _numbers = itertools.count(1)
-_handles: set[int] = set()
+_handles: dict[int, Stream | None] = {}  # and the streams that they are used on
 
 
 def create() -> int:
     """A handle."""
     handle = next(_numbers)
-    _handles.add(handle)
+    _handles[handle] = None
     return handle
 
 
 def destroy(handle: int) -> None:
     """Give a handle back."""
-    _handles.remove(handle)
+    del _handles[handle]
 
 
 def gemmEx(
@@ -53,6 +55,12 @@ def gemmEx(
     by, keeps = scalar.from_address(alpha).value, scalar.from_address(beta).value
     a, b = _read("A", A, kind, transa, m, k, lda), _read("B", B, kind, transb, k, n, ldb)
     c = _matrix("C", C, kind, m, n, ldc)
+    if _handles[handle] not in (None, get_current_stream()):
+        raise ValueError(f"handle {handle} is of another stream, whose products may run at once with this one")
+    _handles[handle] = get_current_stream()
+    for at in (A, B, C):
+        made(at.whole, here=False)
+    ran([a, b], [c])
     found = by * (rounded(a, rounding) @ rounded(b, rounding))
     c[...] = found + keeps * c if keeps else found  # without it C is not read
 

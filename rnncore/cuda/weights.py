@@ -16,7 +16,7 @@ from ..plan.model import Plan, Product
 from ..reference.parameters import call_values
 from ..rounding import EXACT, Rounding
 from .emit import emit
-from .space import after, here, mark, put, put_to_stay, xp
+from .space import Stay, after, here, mark, put, xp
 from .writer import Kernel, Tiling, padded
 
 __all__ = ["Code", "Packed", "Prepared", "Weights", "code_of", "prepare"]
@@ -38,8 +38,8 @@ class Code:
         found = self.numbers.get(key)
         if found is None:
             values = [n.value if n.op == "const" else sizes[n.attrs[0]] for n in self.plain.constants]
-            found = self.numbers[key] = put_to_stay(np.array(values or [0], self.dtype))
-        return found
+            found = self.numbers[key] = Stay(np.array(values or [0], self.dtype))
+        return found.array()
 
     def kernel(self, tiling: Tiling) -> Kernel:
         """The kernel's text for a tiling."""
@@ -148,7 +148,7 @@ class Weights:
         """A product's matrix member by member, and the columns of each: see `rnncore.cuda.product`."""
         matrix, product = self.packs[k], self.kernel.products[k]
         columns, pad = _columns(tuple(self._number(s.dim) for s in product.slots), members, here())
-        taken = xp.take(matrix, columns, 1).reshape(len(matrix), members, pad)
+        taken = xp.take(matrix, columns.array(), 1).reshape(len(matrix), members, pad)
         if not laned:
             return xp.ascontiguousarray(taken.transpose(1, 0, 2)), pad
         inner = [self._number(v.shape[0]) for v in product.operands]
@@ -186,7 +186,7 @@ class Weights:
 
 
 @lru_cache(maxsize=256)
-def _columns(slots: tuple[int, ...], members: int, device: int) -> tuple[Any, int]:
+def _columns(slots: tuple[int, ...], members: int, device: int) -> tuple[Stay, int]:
     """Which column of all is which of a member's, and how many columns each has room for; the last are any."""
     pad = padded(sum(-(-n // members) for n in slots))
     table = np.zeros((members, pad), np.int64)
@@ -196,4 +196,4 @@ def _columns(slots: tuple[int, ...], members: int, device: int) -> tuple[Any, in
             first, end = m * n // members, (m + 1) * n // members
             table[m, at : at + end - first] = np.arange(full + first, full + end)
             at, full = at + end - first, full + n
-    return put_to_stay(table.ravel()), pad
+    return Stay(table.ravel()), pad
