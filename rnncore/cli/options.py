@@ -131,6 +131,14 @@ class TrainOptions(Targets):
     clip: Annotated[
         float, _training(min=0, metavar="X", help="Largest norm of a gradient; 0: any.")
     ] = _default("clip")  # fmt: skip
+    truncate: Annotated[
+        int | None,
+        _training(
+            min=1, metavar="N", show_default=False,
+            help="Cut long sequences into chunks of so many steps: the state goes on, the gradient does not. For "
+            "targets one a step, and layers that read forward in time.",
+        ),
+    ] = None  # fmt: skip
     validation: Annotated[
         float,
         _training(

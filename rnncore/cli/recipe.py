@@ -81,7 +81,7 @@ class Recipe:
             "schedule": registry.get("schedule", o.schedule)(**o.chosen("schedule")),
             "batch_size": o.batch, "clip_norm": None if isinstance(optimizer, LBFGS) else o.clip or None,
             "seed": o.seed, "dtype": o.dtype, "checkpoint": checkpoint if o.checkpoint else None,
-            "checkpoint_epochs": o.checkpoint or 1, "progress": not o.quiet,
+            "checkpoint_epochs": o.checkpoint or 1, "truncate": o.truncate, "progress": not o.quiet,
         }  # fmt: skip
         return Trainer(self.network, **settings | changed)
 

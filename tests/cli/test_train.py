@@ -187,6 +187,18 @@ def test_one_run_only(run, tmp_path):
         assert len(json.loads((tmp_path / "o/report.json").read_text())["runs"]) == 1
 
 
+def test_long_sequences_are_cut_into_chunks(run, tmp_path):
+    data = classes_table(tmp_path / "train.csv", per_step=True)
+    common = ["train", data, *SMALL, "--validation", 0, "--out", "o"]
+    status, _, error = run(*common, "--truncate", 3)
+    assert status == 2 and "reads backward in time" in error and not (tmp_path / "o").exists()
+    updates = []
+    for options in ([], ["--truncate", 3]):
+        assert run(*common, "--topology", "elman", *options)[0] == 0
+        updates.append(json.loads((tmp_path / "o/report.json").read_text())["runs"][0]["updates"])
+    assert updates[0] < updates[1]
+
+
 def test_a_stack_of_layers_other_optimizers_and_float64(run, tmp_path):
     data = classes_table(tmp_path / "train.csv")
     options = ["--layers", 2, "--topology", "elman", "--option", "stack.dropout=0.1", "--dtype", "float64"]
