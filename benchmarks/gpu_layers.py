@@ -20,7 +20,7 @@ class OnDevice:
         self.device = at_hand()
         if self.device is None:
             raise NotImplementedError("needs a GPU")
-        from .gpu import one_of
+        from .gpu_rows import one_of
         from .on_device import ours
 
         self.shape = next(s for s in ROWS if named(s) == shape)

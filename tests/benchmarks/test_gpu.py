@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import rnncore as rn
-from benchmarks import gpu
+from benchmarks import gpu, gpu_model, gpu_rows, gpu_table, on_device
 from benchmarks.common import named, table
 from benchmarks.devices import DEVICES, Work, floor, step_floor, work
 from benchmarks.kernels import running
@@ -63,9 +64,9 @@ def test_figures_of_devices_are_those_of_their_data_sheets():
     assert H200.properties().shared_bytes == 227 * 1024 and H200.l2_share < 64
 
 
-@pytest.mark.parametrize("cell", gpu.CELLS)
+@pytest.mark.parametrize("cell", gpu_rows.CELLS)
 def test_the_launches_of_a_training_step_are_the_engines_own(cell):
-    net = gpu.network(cell, 8)
+    net = gpu_rows.network(cell, 8)
     found = launches(net, 3, H200.properties())
     assert list(found) == ["forward", "backward"]
     for one in found.values():
@@ -76,7 +77,7 @@ def test_the_launches_of_a_training_step_are_the_engines_own(cell):
 
 def test_weights_that_do_not_fit_are_not_resident():
     two = replace(H200, multiprocessors=2).properties()
-    assert not launches(gpu.network("vanilla", 600), 1, two)["forward"].resident
+    assert not launches(gpu_rows.network("vanilla", 600), 1, two)["forward"].resident
 
 
 HEAD = """
@@ -176,51 +177,135 @@ def test_products_on_tensor_cores_take_their_time():
 
 
 def test_launches_round_as_they_are_asked_to():
-    net = gpu.network("gru", 64)
+    net = gpu_rows.network("gru", 64)
     texts = {kind: launches(net, 256, SMALL.properties(), kind)["forward"].text for kind in ("", "tf32", "bf16")}
     assert len(set(texts.values())) == 3 and "tile_bf16" in texts["bf16"] and "tile_bf16" not in texts[""]
     assert list(launches(net, 1, H200.properties(), what="infer")) == ["infer"]
 
 
 def row(cell="lstm", ratio=2.0, precision="float32", **seconds):
-    found = {"ours": 1e-3, "torch": 1e-3 * ratio} if cell not in gpu.CUSTOM else {"ours": 1e-3, "loop": 1e-3 * ratio}
-    return {"cell": cell, "what": "infer", "shape": named(gpu.SHAPES[0]), "precision": precision, "ragged": False,
+    found = {"ours": 1e-3, "loop" if cell in gpu_rows.CUSTOM else "torch": 1e-3 * ratio}
+    return {"cell": cell, "what": "infer", "shape": named(gpu_rows.BRIEF[-12]), "precision": precision, "ragged": False,
             "seconds": found | seconds, "floor": 5e-4}  # fmt: skip
 
 
 def test_every_bar_of_a_gpu_is_judged():
-    assert gpu.missed([row(), row("mgu", 30.0)]) == []
-    assert gpu.missed([]) == ["nothing was measured"]
-    assert [t.split(":")[0] for t in gpu.missed([row(ratio=0.5)])] == ["PyTorch", gpu.name_of(row())]
-    (slow,) = gpu.missed([row(ratio=3.0), row("gru", 0.7)])
+    assert gpu_table.missed([row(), row("mgu", 30.0)]) == []
+    assert gpu_table.missed([]) == ["nothing was measured"]
+    assert [t.split(":")[0] for t in gpu_table.missed([row(ratio=0.5)])] == ["PyTorch", gpu_table.name_of(row())]
+    (slow,) = gpu_table.missed([row(ratio=3.0), row("gru", 0.7)])
     assert slow.endswith("0.70 of PyTorch; the bar is 0.8")
-    (loops,) = gpu.missed([row(), row("mgu", 10.0)])
+    (loops,) = gpu_table.missed([row(), row("mgu", 10.0)])
     assert loops == "loops in Python: geometric mean 10.0; the bar is 20"
-    (cudnn,) = gpu.missed([row(fp16=5e-4)])
+    (cudnn,) = gpu_table.missed([row(fp16=5e-4)])
     assert "2.00 times cuDNN's persistent fp16" in cudnn
-    assert gpu.missed([row(fp16=5e-4), row(precision="bf16", fp16=9e-4)]) == []  # judged by the fastest precision
-    (share,) = gpu.missed([row(), row("mgu", 30.0) | {"floor": 3e-4}])
+    assert gpu_table.missed([row(fp16=5e-4), row(precision="bf16", fp16=9e-4)]) == []  # judged by the fastest precision
+    (share,) = gpu_table.missed([row(), row("mgu", 30.0) | {"floor": 3e-4}])
     assert share == "mgu: 0.60 of the LSTM's share of the floor; the bar is 0.8"
+
+
+def test_a_row_that_fails_is_no_row_and_is_missed():
+    failed = {k: v for k, v in row("gru").items() if k not in ("seconds", "floor")} | {"failed": "RuntimeError: no"}
+    assert gpu_table.missed([row(), failed]) == [f"{gpu_table.name_of(failed)}: RuntimeError: no"]
+    assert gpu_table.missed([failed])[1:] == ["nothing was measured"]
+    (_, _, good), (title, head, bad) = gpu_table.sections([row(), failed])
+    assert title == "gru" and bad[0][1] == "failed" and len(bad[0]) == len(head) and len(good) == 2
 
 
 def test_cudnns_persistent_kernels_apply_where_they_do():
     small, large = (1, 100, 64, 64), (16, 100, 1024, 1024)
-    assert gpu.persistent("gru", small, "infer") and not gpu.persistent("vanilla", small, "infer")
-    assert gpu.persistent("lstm", large, "train") and not gpu.persistent("gru", large, "train")
-    assert not gpu.persistent("lstm", (1, 9, 512, 512), "infer")
+    assert gpu_rows.persistent("gru", small, "infer") and not gpu_rows.persistent("lem", small, "infer")
+    assert gpu_rows.persistent("lstm", large, "train") and not gpu_rows.persistent("gru", large, "train")
+    assert not gpu_rows.persistent("lstm", (1, 9, 512, 512), "infer")
+    assert gpu_rows.persistent("vanilla", (96, 9, 768, 768), "train")
+    assert not gpu_rows.persistent("vanilla", (96, 9, 1024, 1024), "train")
+
+
+def test_rows_cover_every_size():
+    assert len(set(gpu_rows.EVERY)) == 6 * 4 * 2 + 1 and set(gpu_rows.BRIEF) < set(gpu_rows.EVERY)
+    for k, wanted in ((0, gpu_rows.BATCHES), (1, gpu_rows.STEPS), (3, gpu_rows.UNITS)):
+        assert {shape[k] for shape in gpu_rows.BRIEF} >= set(wanted)
 
 
 def test_tables_have_a_cell_for_every_column():
-    head, lines = gpu.shown([row(), row("mgu", 30.0)])
-    assert all(len(line) == len(head) for line in lines) and lines[1][2:5] == ["–", "–", "30"]
-    assert "2.00" in table(head, lines)
-    modelled = {"cell": "lstm", "which": "forward", "units": 64, "batch": 1, "device": "H200", "seconds": 2e-6,
-                "bound": "issue", "slices": 1, "members": 1, "resident": True, "registers": 100, "spills": 0,
-                "float64": 0, "floor": 1e-6, "floor_bound": "waiting"}  # fmt: skip
-    head, lines = gpu.shown_model([modelled])
-    assert len(lines[0]) == len(head) and lines[0][-1] == "2.0"
-    assert gpu.missed_model([modelled]) == []
-    assert len(gpu.missed_model([modelled | {"spills": 8, "float64": 1}])) == 2
+    (_, head, lines), (_, _, own) = gpu_table.sections([row(), row("mgu", 30.0)])
+    assert all(len(line) == len(head) for line in lines + own) and own[0][2:5] == ["–", "–", "30"]
+    assert "2.00" in table(head, lines) and lines[-1][0] == "geometric mean"
+
+
+def modelled(cell="lstm", seconds=2e-6, **more):
+    found = {"cell": cell, "which": "forward", "units": 64, "batch": 1, "device": "H200", "precision": "float32",
+             "seconds": seconds, "bound": "issue", "slices": 1, "members": 1, "resident": True, "tensor": False,
+             "registers": 100, "spills": 0, "float64": 0, "floor": 1e-6, "floor_bound": "waiting"} | more  # fmt: skip
+    return [found, found | {"which": "backward"}]
+
+
+def test_tables_of_the_model_set_steps_beside_their_floors():
+    rows = modelled() + modelled(precision="bf16", seconds=1e-6) + modelled("mgu", 8e-6, resident=False, spills=8)
+    means, lstm, mgu = gpu_model.sections(rows)
+    assert lstm[2][0][2:8] == ["2.00 + 2.00", "1.00 + 1.00", "2.0", "1.00 + 1.00", "1.00 + 1.00", "1.0"]
+    assert means[2] == [["lstm, H200", "2.0", "1.00", "1.0", "1.00"], ["mgu, H200", "8.0", "0.25", "–", "–"]]
+    assert mgu[2][0][1] == "1 x 1, L2" and mgu[2][0][-1] == "8"
+    for _, head, lines in (means, lstm, mgu):
+        assert all(len(line) == len(head) for line in lines)
+    assert gpu_model.missed(modelled()) == [] and len(gpu_model.missed(rows)) == 2
+    assert len(gpu_model.missed(modelled(float64=1, spills=4))) == 4
+
+
+@pytest.fixture
+def clocked(monkeypatch):
+    """PyTorch on the host and the simulator stand for a GPU: everything is called but events, and results agree."""
+    torch = pytest.importorskip("torch")
+    if not target.simulated:
+        pytest.skip("a GPU is at hand")
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            self.at = time.perf_counter()
+
+        def synchronize(self):
+            pass
+
+        def elapsed_time(self, other):
+            return 1e3 * (other.at - self.at)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(on_device, "PLACE", "cpu")
+    monkeypatch.setattr(on_device, "TURN", 0.0)
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield argparse.Namespace(precisions=["float32", "tf32", "bf16"], what=["infer", "train"], rounds=1)
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru-before", "vanilla", "mgu"])
+@pytest.mark.parametrize("lengths", [None, np.array([3, 1])], ids=["whole", "ragged"])
+def test_rows_are_measured_once_all_agree(cell, lengths, clocked):
+    rows = list(on_device.rows_of(cell, (2, 3, 8, 8), lengths, clocked, H200))
+    assert len(rows) == 6 and not any("failed" in r for r in rows), rows
+    columns = {"ours"} | ({"torch"} if cell in ("lstm", "gru", "vanilla") else set())
+    columns |= {"loop"} if cell == "mgu" and lengths is None else set()
+    for r in rows:
+        fp16 = r["precision"] == "bf16" and "torch" in columns and lengths is None
+        assert set(r["seconds"]) == columns | ({"fp16"} if fp16 else set()) and r["floor"] > 0
+    assert [len(lines) for _, _, lines in gpu_table.sections(rows)] == [7]
+
+
+def test_a_row_whose_results_differ_fails_and_the_others_go_on(clocked, monkeypatch):
+    right = on_device.layers(gpu_rows.one_of("gru", (2, 3, 8, 8)), "float32", None)
+    far = {what: lambda f=f: 2 * f() for what, f in right.items()}
+    monkeypatch.setattr(on_device, "layers", lambda one, kind, lengths: far)
+    clocked.precisions = ["float32", "tf32"]
+    rows = list(on_device.rows_of("gru", (2, 3, 8, 8), None, clocked, H200))
+    assert len(rows) == 4 and all(r["failed"].startswith("RuntimeError: results differ by 1") for r in rows)
+
+
+def test_time_that_is_over_leaves_rows_out(clocked, capsys):
+    given = {"shapes": [(1, 2, 4, 4)] * 2, "ragged": [], "cells": ["gru"], "minutes": 1}
+    assert list(on_device._rows(argparse.Namespace(**given), H200, 0.0)) == []
+    assert "2 of 2 cells and shapes were left out after 1 minutes" in capsys.readouterr().out
 
 
 def test_options_that_name_nothing_are_refused(monkeypatch):
@@ -233,10 +318,10 @@ def test_options_that_name_nothing_are_refused(monkeypatch):
 def test_the_command_needs_no_gpu():
     """It says what is missing, or what is to be expected."""
     env = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}
-    rows = ["--model", "1", "--cells", "vanilla", "--shapes", named(gpu.SHAPES[0])]
+    rows = ["--model", "1", "--cells", "vanilla", "--shapes", "B1 T100 I64 H64", "--precisions", "float32"]
     command = [sys.executable, "-m", "benchmarks.gpu", *rows]
     found = subprocess.run(command, env=env, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300)
     if target.missing_to_compile():
         assert found.returncode and "rnncore[cuda]" in found.stderr and "Traceback" not in found.stderr
     else:
-        assert "no GPU has run this" in found.stdout and "vanilla backward H64 B1" in found.stdout
+        assert "No GPU has run this" in found.stdout and "\nH64 B1 " in found.stdout
