@@ -114,6 +114,8 @@ def as_array(value, what: str, hint: str = "", backend: Backend | None = None) -
         array = np.asarray(value)
     except ValueError:
         raise InputError(f"{what} is a ragged nested list{hint}") from None
+    except (BufferError, RuntimeError, TypeError) as error:  # a tensor of another library that does not hand itself out
+        raise InputError(f"{what} cannot be read as an array: {error}") from None
     return backend.put(array) if backend is not None and array.dtype.kind in "fiubc" else array
 
 

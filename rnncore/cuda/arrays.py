@@ -16,12 +16,13 @@ import numpy as np
 
 from ..errors import InputError
 from . import target
-from .space import here, xp
+from .space import after, here, xp
 
 __all__ = ["array_type", "get", "shown_as", "taken"]
 
 array_type: Any = xp.ndarray
 get: Callable[[Any], np.ndarray] = xp.asnumpy
+_HOST, _DEVICES = (1, 3, 11), (2, 13)  # what DLPack calls memory of the host, and what CUDA's devices read
 
 
 class _Stream:
@@ -40,7 +41,15 @@ class _Interface:
     def __init__(self, owner: Any, described: dict[str, Any]):
         self.owner = owner
         self.__cuda_array_interface__ = {**described, "stream": None}
-        self.__array_interface__ = {**described, "version": 3}  # where its memory plays the device
+
+
+def _on_a_device(value: Any) -> bool:
+    """Whether an array that is not ours may be on a device."""
+    if isinstance(value, np.ndarray):
+        return False
+    if hasattr(value, "__dlpack_device__"):
+        return int(value.__dlpack_device__()[0]) not in _HOST
+    return hasattr(value, "__cuda_array_interface__")
 
 
 def taken(value: Any, what: str) -> Any:
@@ -51,37 +60,31 @@ def taken(value: Any, what: str) -> Any:
     InputError
         The array is on another device, or its library does not hand it out.
     """
-    if isinstance(value, array_type) and not target.simulated and value.device.id != here():
-        place = f"on device {value.device.id}, the current one is {here()}"
+    found = value
+    if not isinstance(value, array_type):
+        if not _on_a_device(value):
+            return value
+        try:
+            found = _shared(value, what) if hasattr(value, "__dlpack_device__") else _described(value)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            kind = f"{type(value).__module__}.{type(value).__name__}"
+            raise InputError(f"{what} cannot be taken from {kind}: {error}") from None
+    number = 0 if target.simulated else found.device.id
+    if number != here():
+        place = f"on device {number}, the current one is {here()}"
         raise InputError(f"{what} is {place}: make the other current, or move the array")
-    if isinstance(value, (array_type, np.ndarray)):
-        return value
-    shares = hasattr(value, "__dlpack_device__")
-    if not shares and not hasattr(value, "__cuda_array_interface__"):
-        return value
-    try:
-        if not shares:
-            return _described(value)
-        return _simulated(value) if target.simulated else _shared(value, what)
-    except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        kind = f"{type(value).__module__}.{type(value).__name__}"
-        raise InputError(f"{what} cannot be taken from {kind}: {error}") from None
-
-
-def _simulated(value: Any) -> Any:
-    return xp.ndarray(np.from_dlpack(value))
+    return found
 
 
 def _shared(value: Any, what: str) -> Any:
     kind, number = map(int, value.__dlpack_device__())
-    here = int(xp.cuda.runtime.getDevice())
-    if kind not in (2, 13) or number != here:
-        place = "on the host" if kind not in (2, 13) else f"on device {number}"
+    if kind not in _DEVICES or number != here():
+        place = f"device {number}" if kind in _DEVICES else f"what DLPack numbers {kind}"
         raise InputError(
-            f"{what} is a {type(value).__name__} {place}, the parameters are on the device {here}: "
-            "move it there, or give a NumPy array, which is copied"
+            f"{what} is a {type(value).__name__} on {place}, the parameters are on the device {here()}: "
+            "move it there, or give an array of the host, which is copied"
         )
     return xp.from_dlpack(value)
 
@@ -89,30 +92,24 @@ def _shared(value: Any, what: str) -> Any:
 def _described(value: Any) -> Any:
     """Of an object with ``__cuda_array_interface__`` alone."""
     described = value.__cuda_array_interface__
-    if target.simulated:
-        return xp.ndarray(np.asarray(_Interface(value, described)))
     stream = described.get("stream")
+    if stream == 0:
+        raise ValueError("its stream is 0, which is ambiguous: 1 is the legacy default stream, 2 the thread's own")
     if stream is not None:
-        xp.cuda.get_current_stream().wait_event(xp.cuda.Stream.from_external(_Stream(stream)).record())
+        after(xp.cuda.Stream.from_external(_Stream(stream)).record())
     return xp.asarray(_Interface(value, described))
 
 
 def shown_as(value: Any) -> Callable[[Any], Any] | None:
     """How results are shown to who gave `value`, an array or a mapping or list of some; None: as they are.
 
-    Who gave NumPy arrays, lists or nothing gets NumPy arrays, and waits for them.
+    Who gave arrays of the host, lists or nothing gets NumPy arrays, and waits for them.
     """
     while isinstance(value, (Mapping, list, tuple)) and len(value):
         value = next(iter(value.values())) if isinstance(value, Mapping) else value[0]
     if isinstance(value, array_type):
         return None
-    shares = hasattr(value, "__dlpack_device__")
-    if isinstance(value, np.ndarray) or not shares and not hasattr(value, "__cuda_array_interface__"):
-        return get
-    made = _from_dlpack(value)
-    if made is None:
-        return None
-    return (lambda array: made(array.host)) if target.simulated else made
+    return _from_dlpack(value) if _on_a_device(value) else get
 
 
 def _from_dlpack(value: Any) -> Callable[[Any], Any] | None:

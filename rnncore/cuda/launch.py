@@ -135,7 +135,7 @@ def shape_of(code: Code, sizes: Mapping[Any, int], layout: Layout, products: str
     )
     waves = tuple(tuple(index[id(p)] for p in wave) for wave in code.plan.waves)
     units = max([dims.number(d) for d in plain.dims if d != POSITION], default=1)
-    return Shape(each, waves, layout.batch, units, len(plain.sums), np.dtype(code.dtype).itemsize, products)
+    return Shape(each, waves, max(layout.batch, 1), units, len(plain.sums), np.dtype(code.dtype).itemsize, products)
 
 
 class Launch:

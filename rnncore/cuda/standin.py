@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .accesses import MemoryPointer, UnownedMemory, get_allocator, made, ran, using_allocator
+from .standin_dlpack import capsule_of, host_of
 from .streams import Event, Stream, get_current_stream
 
 __all__ = ["Address", "asarray", "asnumpy", "cuda", "ndarray"]
@@ -66,7 +67,13 @@ class ndarray:
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
-        return {**self.host.__array_interface__, "version": 3, "stream": None}
+        return {**self.host.__array_interface__, "version": 3, "stream": get_current_stream().ptr or 1}
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None) -> Any:
+        return capsule_of(self.host, stream, max_version)
 
     def __len__(self) -> int:
         return len(self.host)
@@ -238,7 +245,25 @@ def asarray(value, dtype=None) -> ndarray:
     """A device array of a host array or of numbers, by a copy; a device array as it is."""
     if isinstance(value, ndarray):
         return value if dtype is None or value.dtype == dtype else _called(np.asarray, value, dtype)
+    if hasattr(value, "__cuda_array_interface__"):
+        return _described(value)
     return _new(np.array(value, dtype))
+
+
+def _described(value: Any) -> ndarray:
+    """An array in memory that an object describes, whose stream CuPy's host would wait for."""
+    described = value.__cuda_array_interface__
+    if described.get("mask") is not None:
+        raise ValueError("CuPy currently does not support masked arrays.")
+    if described.get("stream") is not None:
+        raise ValueError("the host would wait")
+    seen = {**described, "version": 3}
+    return ndarray(np.asarray(SimpleNamespace(__array_interface__=seen, owner=value)))
+
+
+def from_dlpack(value: Any) -> ndarray:
+    """An array in the memory of another library's."""
+    return ndarray(host_of(value))
 
 
 def asnumpy(value: ndarray) -> np.ndarray:
