@@ -76,5 +76,34 @@ class Bound:
             return found
         return called(self.net, self.params, batch, self, seed)
 
+    @cached_property
+    def voice(self):
+        """The loop that generates, packed."""
+        from .speaker import Voice  # it stands above a bound network
+
+        return Voice.of(self.net, self.params, self.weights)
+
+    def generate(
+        self, x=None, *, steps: int, end: int | None = None, temperature: float | None = None,
+        top_k: int | None = None, top_p: float | None = None, seed: int | None = None, beam: int | None = None,
+        length_penalty: float = 0.6, lengths=None, state=None, mask=None, reset=None,
+    ):  # fmt: skip
+        """Let the network write, as `rnncore.generate` does, whose arguments, result and errors these are.
+
+        Examples
+        --------
+        >>> import rnncore as rn
+        >>> net = rn.Network(rn.cells.gru(16), inputs=rn.Tokens(5), outputs=5)
+        >>> run = net.bind(net.init(seed=0))
+        >>> run.generate([[0, 3], [1, 2]], steps=7).tokens.shape
+        (2, 7)
+        """
+        from .generation import Choice, written
+        from .speaker import Speaker
+
+        choice = Choice.checked(steps, end, temperature, top_k, top_p, seed, beam, length_penalty)
+        speaker = Speaker(self.net, self.params, x, lengths, state, choice.steps, mask, reset, self)
+        return written(speaker, choice)
+
     def __repr__(self) -> str:
         return f"<{self.net!r} bound to {self.params.flat.size} {self.dtype} numbers>"

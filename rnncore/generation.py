@@ -16,7 +16,7 @@ from .lang.drawing import DRAW
 from .params import Params
 from .speaker import Speaker
 
-__all__ = ["Beams", "Generation", "generate"]
+__all__ = ["Beams", "Choice", "Generation", "generate", "written"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class _Choice:
+class Choice:
     """How the next token is chosen, checked."""
 
     steps: int
@@ -88,7 +88,7 @@ class _Choice:
     length_penalty: float
 
     @classmethod
-    def checked(cls, steps, end, temperature, top_k, top_p, seed, beam, length_penalty) -> _Choice:
+    def checked(cls, steps, end, temperature, top_k, top_p, seed, beam, length_penalty) -> Choice:
         found = cls(
             _whole("steps", steps, 1), None if end is None else _whole("end", end, 0),
             None if temperature is None else _number("temperature", temperature, above=0),
@@ -182,17 +182,21 @@ def generate(
     >>> rn.generate(net, params, [[4]], steps=3, end=0, beam=4).beams.scores.shape
     (1, 4)
     """
-    choice = _Choice.checked(steps, end, temperature, top_k, top_p, seed, beam, length_penalty)
-    speaker = Speaker(net, params, x, lengths, state, choice.steps, mask, reset)
+    choice = Choice.checked(steps, end, temperature, top_k, top_p, seed, beam, length_penalty)
+    return written(Speaker(net, params, x, lengths, state, choice.steps, mask, reset), choice)
+
+
+def written(speaker: Speaker, choice: Choice) -> Generation:
+    """What a speaker writes by that choice; it is released."""
     try:
         if choice.end is not None and choice.end >= speaker.classes:
-            raise InputError(f"end={end!r} is no token: they lie in 0..{speaker.classes - 1}")
+            raise InputError(f"end={choice.end!r} is no token: they lie in 0..{speaker.classes - 1}")
         return _beams(speaker, choice) if choice.beam is not None else _run(speaker, choice)
     finally:
         speaker.release()
 
 
-def _run(speaker: Speaker, choice: _Choice) -> Generation:
+def _run(speaker: Speaker, choice: Choice) -> Generation:
     """Greedy or drawn: one call of the loop."""
     tokens, logs, state = speaker.run(choice.how(speaker.batch.size))
     lengths = _lengths(tokens, choice.end, speaker.limit)
@@ -210,7 +214,7 @@ def _lengths(tokens: np.ndarray, end: int | None, limit: np.ndarray) -> np.ndarr
     return np.minimum(np.where(ends.any(1), ends.argmax(1) + 1, limit), limit)
 
 
-def _beams(speaker: Speaker, choice: _Choice) -> Generation:
+def _beams(speaker: Speaker, choice: Choice) -> Generation:
     """The hypotheses of a beam search, sorted by their scores."""
     assert choice.beam is not None
     tokens, lengths, log_probs, state = search(speaker, choice.steps, choice.beam, choice.end)

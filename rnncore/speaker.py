@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,42 @@ from .teaching import features_at
 from .translation import encode
 from .writing import writes
 
-__all__ = ["Speaker"]
+__all__ = ["Speaker", "Voice"]
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """The loop that generates, which a network is rewired to, its sizes, and its weights, packed."""
+
+    layer: Any
+    sizes: Mapping[Any, int]
+    prepared: Any
+
+    @classmethod
+    def of(cls, net, params, weights: str | None = None) -> Voice:
+        """That of a network; `weights` says how matrices are stored (see `Network.bind`).
+
+        Raises
+        ------
+        InputError
+            What the network gives cannot be what it reads next.
+        """
+        layer = _rewired(net)
+        features = features_at(net, "") if isinstance(layer.block, Wired) else {}
+        sizes = sizes_of(layer, {**features, GIVEN: 1, FORCED: 1, HOW: DRAW})
+        backend = backend_of(params.device, params.rounding)
+        own = _weights(layer, params, backend)
+        return cls(layer, sizes, backend.prepare(layer, "infer", own, sizes, str(params.dtype), weights or ""))
+
+    def release(self) -> None:
+        """Give the memory of the packed weights back."""
+        self.prepared.weights.release()
 
 
 class Speaker:
     """One generation: the rewired loop, its packed weights, the state that it starts from, what it reads.
+
+    With `bound` the network is called, and its loop was packed, as that says.
 
     Attributes
     ----------
@@ -39,11 +71,11 @@ class Speaker:
     start : dict of str to ndarray
     """
 
-    def __init__(self, net, params, x, lengths, state, steps: int, mask=None, reset=None):
+    def __init__(self, net, params, x, lengths, state, steps: int, mask=None, reset=None, bound=None):
         self.net, self.params, self.backend = net, params, backend_of(params.device, params.rounding)
         self.sources: Sources | None = None
         self.xs: dict[str, np.ndarray] = {}
-        self.layer = _rewired(net)
+        self.layer, self.bound = _rewired(net), bound
         chained = not isinstance(self.layer.block, Wired)
         given = {"steps": steps} if not chained and (writes(net) or net.counts_steps) else {}
         if (mask is not None or reset is not None) and not writes(net):
@@ -52,7 +84,7 @@ class Speaker:
         self.limit = np.full(self.batch.size, steps, np.int64)
         self.lead = np.zeros(self.batch.size, np.int64)
         self.tokens = isinstance(net.inputs, Tokens) and net.feed != "first"
-        pass_ = Pass(net, params, self.batch, False, None)
+        pass_ = Pass(net, params, self.batch, False, None, bound)
         if chained:
             self._prompt()
         elif writes(net):
@@ -60,10 +92,8 @@ class Speaker:
             self.sources = pass_.sources
         else:
             self._in_step(steps)
-        features = {} if chained else features_at(net, "")
         self.classes = self.layer.outputs
-        self.sizes = sizes_of(self.layer, {**features, GIVEN: 1, FORCED: 1, HOW: DRAW})
-        self.prepared = self.backend.prepare(self.layer, "infer", self._weights(), self.sizes, str(params.dtype))
+        self.voice = Voice.of(net, params) if bound is None else bound.voice
         self.start = pass_.start("", self.layer.step.states)
         if chained:
             self.start[STATE] = self.one_hot(self.batch.arrays["x"][self.backend.index(self.batch.base), 0])
@@ -80,14 +110,6 @@ class Speaker:
             time = self.batch.time
             raise InputError(f"this network writes in step with x, which has {time} steps; got steps={steps}")
         self.xs, self.limit = self.batch.arrays, self.batch.lengths
-
-    def _weights(self) -> dict[str, np.ndarray]:
-        """The parameters of the loop, side by side in its own order."""
-        named = [p.name for p in self.layer.step.params]
-        xp = self.backend.xp
-        flat = xp.concatenate([xp.zeros(0, self.params.dtype), *(self.params[n].reshape(-1) for n in named)])
-        ends = np.cumsum([self.params[n].size for n in named])
-        return {n: flat[e - self.params[n].size : e].reshape(self.params[n].shape) for n, e in zip(named, ends)}
 
     def one_hot(self, tokens: np.ndarray) -> np.ndarray:
         """(n, classes) of (n,) integers."""
@@ -160,13 +182,22 @@ class Speaker:
             repeated = (np.repeat(part, several) for part in (sources.base, sources.counts))
             sources = Sources(sources.arrays, *repeated)
         return self.backend.loop_forward(
-            self.layer, self.sizes, self.prepared, layout_of(lengths, False), {**self.xs, **inputs}, rows, state,
-            out, False, self.tokens, sources, shown,
+            self.layer, self.voice.sizes, self.voice.prepared, layout_of(lengths, False), {**self.xs, **inputs}, rows,
+            state, out, False, self.tokens, sources, shown,
         )[0]  # fmt: skip
 
     def release(self) -> None:
-        """Give the memory of the packed weights back."""
-        self.prepared.weights.release()
+        """Give the memory of weights that were packed for this generation back."""
+        if self.bound is None:
+            self.voice.release()
+
+
+def _weights(layer, params, backend) -> dict[str, np.ndarray]:
+    """The parameters of the loop, side by side in its own order."""
+    named = [p.name for p in layer.step.params]
+    flat = backend.xp.concatenate([backend.xp.zeros(0, params.dtype), *(params[n].reshape(-1) for n in named)])
+    ends = np.cumsum([params[n].size for n in named])
+    return {n: flat[e - params[n].size : e].reshape(params[n].shape) for n, e in zip(named, ends)}
 
 
 def _rewired(net) -> Any:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import rnncore as rn
 from rnncore.cpu import pool
+from rnncore.cpu.bfloat16 import rounded
 from rnncore.cpu.drawing import rowwise
 from rnncore.lang.drawing import draw
 from rnncore.lang.ops import OPS
@@ -321,3 +322,46 @@ def test_steps_of_a_network_that_writes_in_step_with_its_input():
     net = rn.Network(topologies.jordan(cells.gru(4), outputs=K), inputs=3)
     with pytest.raises(rn.InputError, match="writes in step with x, which has 4 steps; got steps=5"):
         rn.generate(net, net.init(), np.zeros((1, 4, 3)), steps=5)
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 1.0, "top_p": 0.9, "seed": 2}, {"beam": 3, "end": 0}], ids=str)
+def test_a_bound_network_writes_what_the_network_writes(how, monkeypatch):
+    decoder = translator(attend="after", input_feeding=True)
+    writers = (
+        (CHAINS["residual stack"], {"x": [[0, 3], [1, 2]], "state": {"0.h": np.full((2, 4), 0.2)}}),
+        (decoder, {"x": SOURCE, "lengths": SOURCE_LENGTHS, "reset": np.array([[0, 0, 1, 0], [0, 1, 0, 0]])}),
+    )
+    for net, read in writers:
+        params = lively(net)
+        want, run = rn.generate(net, params, steps=5, **read, **how), net.bind(params)
+        params.flat[:] = 0  # a snapshot
+        first = run.generate(steps=5, **read, **how)
+        with monkeypatch.context() as m:
+            m.setattr("rnncore.speaker.Voice", None)  # packed once
+            found = run.generate(steps=5, **read, **how)
+        for got in (first, found):
+            np.testing.assert_array_equal(got.tokens, want.tokens)
+            np.testing.assert_array_equal(got.log_probs, want.log_probs)
+            for path, value in want.state.items():
+                np.testing.assert_array_equal(got.state[path], value)
+
+
+def test_a_bound_network_writes_with_weights_of_half_the_memory():
+    net = CHAINS["one layer"]
+    params = lively(net, "float32")
+    near = params.copy()
+    for array in near.values():
+        array[:] = rounded(array) if array.ndim == 2 else array
+    got = net.bind(params, weights="bfloat16").generate([[0, 1], [3, 3]], steps=9)
+    want, exact = (rn.generate(net, p, [[0, 1], [3, 3]], steps=9) for p in (near, params))
+    np.testing.assert_array_equal(got.log_probs, want.log_probs)
+    assert not np.array_equal(got.log_probs, exact.log_probs)
+
+
+def test_what_a_bound_network_cannot_write_is_said():
+    with pytest.raises(rn.InputError, match="generate needs a network whose output can be what it reads next"):
+        mute = rn.Network(cells.gru(3), inputs=2)
+        mute.bind(mute.init()).generate(np.ones((1, 2, 2)), steps=3)
+    net = CHAINS["one layer"]
+    with pytest.raises(rn.InputError, match="end=5 is no token"):
+        net.bind(lively(net)).generate([[1]], steps=3, end=K)
