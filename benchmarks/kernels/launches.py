@@ -32,7 +32,8 @@ class Recorded:
 
     def number(self, name: str) -> int:
         """What the kernel reads under a name from the head of its table."""
-        return int(self.numbers[int(re.search(rf"^    {name} = numbers\[(\d+)\]$", self.text, re.MULTILINE)[1])])
+        found = re.search(rf"^    {name} = (?:uniform\()?numbers\[(\d+)\]\)?$", self.text, re.MULTILINE)
+        return int(self.numbers[int(found[1])])
 
     @property
     def resident(self) -> bool:

@@ -13,13 +13,13 @@ from typing import Any
 
 from . import intrinsics
 from .fragments import mma_bf16, mma_tf32, pack_bf16, to_tf32
-from .intrinsics import across, anew, fma, load, load4, store
+from .intrinsics import across, anew, fma, load, load4, quotient, store, uniform
 from .target import compiler
 
 __all__ = [
     "WARP", "Entry", "anew", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function",
-    "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "pack_bf16", "shared", "store", "sync",
-    "thread", "threads", "to_tf32", "warp_max", "warp_sum",
+    "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "pack_bf16", "portion", "quotient",
+    "shared", "store", "sync", "thread", "threads", "to_tf32", "uniform", "warp_max", "warp_sum",
 ]  # fmt: skip
 
 cuda = compiler()
@@ -66,6 +66,13 @@ def thread():
 def threads():
     """How many threads a block has."""
     return int64(cuda.blockDim.x)
+
+
+@function
+def portion(k, n, parts):
+    """``k * n // parts``: where the k-th of so many parts of n begins; n and ``parts**2`` are less than ``2**31``."""
+    whole = quotient(n, parts)
+    return k * whole + quotient(k * (n - whole * parts), parts)
 
 
 @function

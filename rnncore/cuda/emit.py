@@ -49,10 +49,10 @@ def _head(w: Writer) -> None:
     for name in ("members", "slices", "batch", "tile", "room"):
         w.size(name)
     w.head += [
-        "slice_ = block() // s_members",
-        "member = block() % s_members",
-        "b0 = slice_ * s_batch // s_slices",
-        "b1 = (slice_ + 1) * s_batch // s_slices",
+        "slice_ = quotient(block(), s_members)",
+        "member = block() - slice_ * s_members",
+        "b0 = portion(slice_, s_batch, s_slices)",
+        "b1 = portion(slice_ + 1, s_batch, s_slices)",
     ]
 
 
@@ -60,24 +60,24 @@ def _steps(w: Writer) -> None:
     """The loop over time; where a step's rows lie follows from how many sequences each has, known a step ahead."""
     plan = w.plan
     counts, offsets = w.pointer("counts"), w.pointer("offsets")
-    w.put(f"t0 = numbers[{w.pointer('starts')} + chunk]")
-    w.put(f"t1 = numbers[{w.pointer('starts')} + chunk + 1]")
+    w.put(f"t0 = uniform(numbers[{w.pointer('starts')} + chunk])")
+    w.put(f"t1 = uniform(numbers[{w.pointer('starts')} + chunk + 1])")
     w.put(f"r0 = numbers[{offsets} + t0]")
     w.put("target = 0")
     w.put(f"t = {'t1 - 1' if plan.reverse else 't0'}")
-    w.put(f"active = numbers[{counts} + t]")
+    w.put(f"active = uniform(numbers[{counts} + t])")
     w.put(f"r_shift = numbers[{offsets} + t]")
     w.put("earlier = 0")
     w.put("if t > 0:")
-    w.put(f"    earlier = numbers[{counts} + t - 1]")
+    w.put(f"    earlier = uniform(numbers[{counts} + t - 1])")
     w.block("while t >= t0:" if plan.reverse else "while t < t1:")
     w.put("coming = 0")
     if plan.reverse:
         w.put("if t > 1:")
-        w.put(f"    coming = numbers[{counts} + t - 2]")
+        w.put(f"    coming = uniform(numbers[{counts} + t - 2])")
     else:
         w.put("if t + 1 < t1:")
-        w.put(f"    coming = numbers[{counts} + t + 1]")
+        w.put(f"    coming = uniform(numbers[{counts} + t + 1])")
     w.put("rows = min(active, b1) - b0")
     w.block("if rows > 0:")
     w.put(ANEW)
@@ -111,7 +111,8 @@ def _table(w: Writer) -> list[str]:
         for names, prefix, first in ((w.kernel.pointers, "p_", 0), (w.kernel.sizes, "s_", len(w.kernel.pointers))):
             variables = {prefix + "".join(c if c.isalnum() else "_" for c in n): k for k, n in enumerate(names)}
             if line in variables:
-                line = f"{line} = numbers[{first + variables[line]}]"
+                number = f"numbers[{first + variables[line]}]"
+                line = f"{line} = {number if prefix == 'p_' else f'uniform({number})'}"
                 break
         lines.append(line)
     return lines
@@ -123,8 +124,8 @@ def _module(w: Writer, body: list[str], fast: bool) -> str:
     ops = [name for name in ops if re.search(rf"\b{name}\(", text)]
     head = [
         "from rnncore.cuda.device import WARP, anew, arrive_and_wait, block, entry, float32, float64, fma, function",
-        "from rnncore.cuda.device import functions, load, load4, shared, store, sync, thread, threads",
-        "from rnncore.cuda.device import warp_max, warp_sum",
+        "from rnncore.cuda.device import functions, load, load4, portion, quotient, shared, store, sync, thread",
+        "from rnncore.cuda.device import threads, uniform, warp_max, warp_sum",
         *([f"from rnncore.cuda.tiles import tile_{w.tiling.tensor}"] if w.tiling.tensor else []),
         "",
         f'F = functions("{w.dtype}"{", fast=True" if fast else ""})',
@@ -136,6 +137,6 @@ def _module(w: Writer, body: list[str], fast: bool) -> str:
         "def kernel(tape, weights, memory, numbers, counters, chunk):",
         f'    shm = shared({w.dtype})',
         "    tid, width = thread(), threads()",
-        "    lane, warp, warps = tid % WARP, tid // WARP, width // WARP",
+        "    lane, warp, warps = tid % WARP, uniform(tid // WARP), width // WARP",
     ]
     return "\n".join([*head, *["    " + line for line in _table(w)], *body, "    return", ""])

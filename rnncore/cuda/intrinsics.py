@@ -20,7 +20,7 @@ from .fast import FAST
 from .lane import DeviceLane
 from .target import compiler
 
-__all__ = ["across", "anew", "arrive", "arrived", "fma", "load", "load4", "pointwise", "store"]
+__all__ = ["across", "anew", "arrive", "arrived", "fma", "load", "load4", "pointwise", "quotient", "store", "uniform"]
 
 cuda = compiler()
 types, intrinsic = cuda.types, cuda.extending.intrinsic
@@ -84,6 +84,22 @@ def anew(typingctx, value):
 
 
 @intrinsic
+def quotient(typingctx, a, b):
+    """``a // b``, for ``0 <= a < 2**31`` and ``0 < b < 2**31``.
+
+    Of 64 bits it would be a subroutine's hundred instructions.
+    """
+    if not isinstance(a, types.Integer) or not isinstance(b, types.Integer):
+        return None
+
+    def codegen(context, builder, signature, args):
+        narrow = [builder.trunc(x, _I32) if x.type.width > 32 else x for x in args]
+        return builder.zext(builder.udiv(*narrow), _I64)
+
+    return types.int64(a, b), codegen
+
+
+@intrinsic
 def across(typingctx, value, mask):
     """The `value` of the lane whose index differs in the bits of `mask`; all lanes of a warp call it together."""
     if not isinstance(value, types.Float) or not isinstance(mask, types.Integer):
@@ -103,6 +119,24 @@ def across(typingctx, value, mask):
         return builder.bitcast(got, args[0].type)
 
     return value(value, mask), codegen
+
+
+@intrinsic
+def uniform(typingctx, value):
+    """`value`, from 0 and less than ``2**31``, where it is the same in all lanes of a warp, which call it together.
+
+    From here on the assembler knows that it is. A branch on what it knows nothing of may part the lanes for all it
+    knows, and what they do together behind it is there a second time, for lanes that come one by one.
+    """
+    if not isinstance(value, types.Integer):
+        return None
+
+    def codegen(context, builder, signature, args):
+        narrow = builder.trunc(args[0], _I32) if args[0].type.width > 32 else args[0]
+        text = "shfl.sync.idx.b32 $0, $1, 0, 0x1f, 0xffffffff;"
+        return builder.zext(_assembly(builder, text, "=r,r", _I32, [narrow], ("convergent",)), _I64)
+
+    return types.int64(value), codegen
 
 
 @intrinsic

@@ -1,4 +1,4 @@
-"""From PTX to a device's machine code, without a device, and what the linker says of it."""
+"""From a compiler's code to a device's machine code, without a device, and what the linker says of it."""
 
 from __future__ import annotations
 
@@ -42,17 +42,26 @@ class Report:
     float64_instructions: int
 
 
-def linked(ptx: str, capability: tuple[int, int]) -> Report:
+def linked(code: bytes, capability: tuple[int, int]) -> Report:
     """Machine code for devices of a capability, by nvJitLink, which holds the assembler of PTX.
+
+    Parameters
+    ----------
+    code : bytes
+        What NVVM keeps for optimization at link time. From PTX nvJitLink makes code that may be linked to more: what
+        lives across the assembler's own subroutines (quotients, exchanges of lanes that branches may have parted) then
+        keeps to the few registers that any function leaves as they are, and the others spill. The linked whole is
+        assembled as a whole.
 
     Raises
     ------
     ImportError
         If nvJitLink is not installed.
     RuntimeError
-        If it does not take the PTX: with its notes.
+        If it does not take the code: with its notes.
     """
-    cubin, notes = _assembled(ptx, capability)
+    ptx = _made(code, capability, "-ptx")[0].decode().rstrip("\0")
+    cubin, notes = _made(code, capability)
     name = re.search(r"\.visible \.entry (\w+)\(", ptx)
     assert name is not None
     return Report(
@@ -73,23 +82,27 @@ def _number(pattern: str, notes: str) -> int:
     return sum(int(found) for found in re.findall(pattern, notes))
 
 
-def _assembled(ptx: str, capability: tuple[int, int]) -> tuple[bytes, str]:
+def _made(code: bytes, capability: tuple[int, int], *options: str) -> tuple[bytes, str]:
+    """PTX or machine code, and notes."""
     from cuda.bindings import nvjitlink
 
-    handle = nvjitlink.create(2, [f"-arch=sm_{capability[0]}{capability[1]}", "-verbose"])
+    given = [f"-arch=sm_{capability[0]}{capability[1]}", "-lto", "-verbose", *options]
+    handle = nvjitlink.create(len(given), given)
     try:
-        code = ptx.encode()
         try:
-            nvjitlink.add_data(handle, nvjitlink.InputType.PTX, code, len(code), "kernel.ptx")
+            nvjitlink.add_data(handle, nvjitlink.InputType.LTOIR, code, len(code), "kernel")
             nvjitlink.complete(handle)
         except nvjitlink.nvJitLinkError as error:
             notes = bytearray(nvjitlink.get_error_log_size(handle))
             nvjitlink.get_error_log(handle, notes)
-            raise RuntimeError(f"the assembler does not take a kernel's PTX: {notes.decode()}") from error
-        cubin = bytearray(nvjitlink.get_linked_cubin_size(handle))
-        nvjitlink.get_linked_cubin(handle, cubin)
+            raise RuntimeError(f"the linker does not take a kernel's code: {notes.decode()}") from error
+        size, get = nvjitlink.get_linked_cubin_size, nvjitlink.get_linked_cubin
+        if "-ptx" in options:
+            size, get = nvjitlink.get_linked_ptx_size, nvjitlink.get_linked_ptx
+        made = bytearray(size(handle))
+        get(handle, made)
         notes = bytearray(nvjitlink.get_info_log_size(handle))
         nvjitlink.get_info_log(handle, notes)
-        return bytes(cubin), notes.decode()
+        return bytes(made), notes.decode()
     finally:
         nvjitlink.destroy(handle)

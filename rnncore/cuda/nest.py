@@ -78,18 +78,25 @@ class Ends:
         body.end()
 
         def write(body: Body) -> None:
-            w.put("item = warp")
+            w.put("item, i = warp, warp")
+            if own:
+                w.put(f"i, more = quotient(warp, max({own[1]}, 1)), quotient(warps, max({own[1]}, 1))")
+                w.put(f"position = {own[0]} + warp - i * {own[1]}")
             w.block(f"while item < rows{f' * {own[1]}' if own else ''}:")
-            w.put(f"i = item // {own[1]}" if own else "i = item")
             w.put("b = b0 + i")
             if positions or dim == POSITION:
                 self._row()
             if own:
-                w.put(f"position = {own[0]} + item % {own[1]}")
                 w.block("if position < count:")
             body.write()
             if own:
                 w.end()
+                w.put(f"i, position = i + more, position + warps - more * {own[1]}")
+                w.block(f"if position >= {own[0]} + {own[1]}:")
+                w.put(f"i, position = i + 1, position - {own[1]}")
+                w.end()
+            else:
+                w.put("i += warps")
             w.put("item += warps")
             w.end()
 

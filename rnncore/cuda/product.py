@@ -59,9 +59,9 @@ def _unit(w: Writer, k: int) -> tuple[str, str]:
 def _decomposed(k: int, share: str, top: str, group: str, q: str) -> list[str]:
     """The share of the inner size, the rows and the columns of item `q`."""
     return [
-        f"{share} = {q} // max(groups{k} * tops{k}, 1)",
+        f"{share} = quotient({q}, max(groups{k} * tops{k}, 1))",
         f"{group} = {q} - {share} * groups{k} * tops{k}",
-        f"{top} = {group} // max(groups{k}, 1)",
+        f"{top} = quotient({group}, max(groups{k}, 1))",
         f"{group} -= {top} * groups{k}",
     ]
 
@@ -128,7 +128,7 @@ def _tensor(w: Writer, product: Product, k: int) -> None:
     for o, operand in enumerate(product.operands):
         array, base, ld, kind = w.locate(w.plan.place[operand.id])
         count = w.count_of(operand.shape[0])
-        w.put(f"share = ({count} + 16 * s_split_{k} - 1) // (16 * s_split_{k}) * 16")
+        w.put(f"share = quotient({count} + 16 * s_split_{k} - 1, 16 * s_split_{k}) * 16")
         w.put(f"at_x0 = {base} + {w.row(kind, f'b0 + i0 + top * {tiling.rows}')} * {ld}")
         w.put(f"at_w0 = {start} + group * {tiling.columns} * inner{k} + from_{k}_{o}")
         w.put(f"at = partial_{k} + (({o} * s_split_{k} + e) * s_tile + top * {tiling.rows}) * s_pad_{k}")
@@ -184,7 +184,7 @@ def _operand(w: Writer, product: Product, k: int, o: int) -> None:
         w.end()
         return
     w.put(f"at_w0 = {start} + from_{k}_{o} * s_pad_{k} + group * {tiling.columns}")
-    w.put(f"share = ({count} + 4 * s_split_{k} - 1) // (4 * s_split_{k}) * 4")
+    w.put(f"share = quotient({count} + 4 * s_split_{k} - 1, 4 * s_split_{k}) * 4")
     w.put(f"k, end = e * share, min((e + 1) * share, {count})")
     w.block("while k + 4 <= end:")
     _four(w, array, matrix, False, f"s_pad_{k}")
@@ -256,4 +256,3 @@ def partial_sums(w: Writer, body, product: Product, slots: dict[int, str]) -> No
 
 def _matrices(product: Product) -> str:
     return " ".join(m.attrs[1] + (".T" if t else "") if m.op == "leaf" else m.op for m, t in product.blocks.values())
-

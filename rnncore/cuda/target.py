@@ -119,8 +119,8 @@ def compiled(text: str, capability: tuple[int, int]) -> Report:
         function, dtype = _entry(text)
         numbers = getattr(types, dtype)[::1]
         signature = types.void(numbers, numbers, numbers, types.int64[::1], types.int32[::1], types.int64)
-        ptx, _ = cuda.compile(function, signature, device=False, abi="numba", cc=capability, output="ptx")
-    return linked(ptx, capability)
+        code, _ = cuda.compile(function, signature, device=False, abi="numba", cc=capability, output="ltoir")
+    return linked(code, capability)
 
 
 def _entry(text: str) -> tuple[Any, str]:

@@ -22,8 +22,8 @@ from .tile_twins import mma_bf16, mma_tf32, pack_bf16, to_tf32
 
 __all__ = [
     "WARP", "Entry", "anew", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function",
-    "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "pack_bf16", "shared", "store", "sync",
-    "thread", "threads", "to_tf32", "warp_max", "warp_sum",
+    "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "pack_bf16", "portion", "quotient",
+    "shared", "store", "sync", "thread", "threads", "to_tf32", "uniform", "warp_max", "warp_sum",
 ]  # fmt: skip
 
 
@@ -116,6 +116,24 @@ def store(array, i, value) -> None:
 def anew(value):
     """`value`; a device's compiler does not know that it is, and keeps nothing that is made of it from step to step."""
     return value
+
+
+def quotient(a, b):
+    """``a // b``, for ``0 <= a < 2**31`` and ``0 < b < 2**31``."""
+    if not 0 <= a < 1 << 31 or not 0 < b < 1 << 31:
+        raise OverflowError(f"a device divides no numbers but those of 31 bits, from 0 and from 1: {a} by {b}")
+    return a // b
+
+
+def uniform(value):
+    """`value`, which is the same in all lanes of a warp: a device's assembler knows it from here on."""
+    return value
+
+
+def portion(k, n, parts):
+    """``k * n // parts``: where the k-th of so many parts of n begins; n and ``parts**2`` are less than ``2**31``."""
+    whole = quotient(n, parts)
+    return k * whole + quotient(k * (n - whole * parts), parts)
 
 
 def load4(array, i):

@@ -120,8 +120,8 @@ class Writer:
             self.kernel.dims.append(dim)
             k = self.kernel.dims.index(dim)
             n = self.size(f"n{k}")
-            self.head.append(f"u{k} = member * {n} // s_members")
-            self.head.append(f"own{k} = (member + 1) * {n} // s_members - u{k}")
+            self.head.append(f"u{k} = portion(member, {n}, s_members)")
+            self.head.append(f"own{k} = portion(member + 1, {n}, s_members) - u{k}")
         return f"s_n{self.kernel.dims.index(dim)}"
 
     def own(self, dim) -> tuple[str, str]:
@@ -145,9 +145,9 @@ class Writer:
         if k not in self.walks:
             self.walks.add(k)
             self.head += [
-                f"step_r{k} = width // max(own{k}, 1)",
+                f"step_r{k} = quotient(width, max(own{k}, 1))",
                 f"step_u{k} = width - step_r{k} * own{k}",
-                f"first_r{k} = tid // max(own{k}, 1)",
+                f"first_r{k} = quotient(tid, max(own{k}, 1))",
                 f"first_u{k} = u{k} + tid - first_r{k} * own{k}",
             ]
         return k
@@ -314,5 +314,6 @@ _RESERVED = {
     "source_row", "lane", "item", "warp", "warps", "group", "top", "target", "WARP", "end", "at", "r", "share",
     "coming", "earlier", "load", "load4", "store", "sync", "add", "sub", "mul", "div", "neg", "exp", "log", "sqrt",
     "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "abs_", "maximum", "minimum", "where", "lt", "le", "gt", "ge",
-    "eq", "ne", "and_", "or_", "not_", "fma", "F", "lambda", "range", "min", "max", "draw",
+    "eq", "ne", "and_", "or_", "not_", "fma", "F", "lambda", "range", "min", "max", "draw", "more",
+    "portion", "quotient", "uniform",
 }  # fmt: skip

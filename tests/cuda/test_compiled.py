@@ -100,13 +100,10 @@ def test_float64_instructions_are_counted():
 
 
 def test_spills_are_seen():
-    from rnncore.cuda import linker
-
     names = [f"a{k}" for k in range(300)]
     lines = [f"{name} = load(tape, thread() + {k})" for k, name in enumerate(names)]
     lines += ["sync()"] + [f"store(tape, thread() * 7 + {k}, mul({name}, {name}))" for k, name in enumerate(names)]
     report = target.compiled(kernel("float32", "\n".join(lines)), (9, 0))
-    assert linker.linked(report.ptx, (9, 0)) == report
     assert report.spill_stores > 0 and report.spill_loads > 0
 
 
@@ -146,3 +143,13 @@ def test_four_numbers_are_read_at_once():
     more = "\nfrom rnncore.cuda.device import load4\n"
     assert "ld.global.v4.f32" in target.compiled(kernel("float32", body, more), (9, 0)).ptx
     assert target.compiled(kernel("float64", body, more), (9, 0)).ptx.count("ld.global.v2.f64") == 2
+
+
+def test_indices_are_divided_in_place_and_a_warp_knows_what_its_lanes_have_in_common():
+    body = "k = portion(uniform(thread() // 32), chunk, numbers[1])"
+    body += "\nstore(tape, quotient(k, numbers[0]), warp_sum(load(tape, k)))"
+    more = "\nfrom rnncore.cuda.device import portion, quotient, uniform, warp_sum\n"
+    for capability in CAPABILITIES:
+        ptx = target.compiled(kernel("float32", body, more), capability).ptx
+        assert len(re.findall(r"\bdiv\.u32", ptx)) == 3 and not re.search(r"\b(?:div|rem)\.[su]64|\bcall\b", ptx)
+        assert ptx.count("shfl.sync.idx.b32") == 1

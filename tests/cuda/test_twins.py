@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import rnncore.cuda
 from rnncore.cuda import twins
@@ -25,6 +27,19 @@ def listed(name):
 def test_twins_have_the_names_of_the_device():
     assert listed("twins") == listed("device")
     assert listed("tile_twins") == listed("tiles") | listed("fragments")
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 46340), st.integers(0, 2**31 - 1), st.data())
+def test_parts_of_a_number_begin_where_the_quotient_says(parts, n, data):
+    k = data.draw(st.integers(0, parts))
+    assert twins.portion(k, n, parts) == k * n // parts
+
+
+@pytest.mark.parametrize("a, b", [(-1, 3), (2**31, 3), (3, 0), (3, 2**31)])
+def test_quotients_of_numbers_that_a_device_does_not_divide_are_errors(a, b):
+    with pytest.raises(OverflowError, match="31 bits"):
+        twins.quotient(a, b)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
