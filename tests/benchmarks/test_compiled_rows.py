@@ -15,7 +15,7 @@ if target.missing_to_compile():
 
 from benchmarks import gpu
 from rnncore.cuda.geometry import chosen
-from rnncore.cuda.launch import _Dims, _shape
+from rnncore.cuda.launch import shape_of
 from rnncore.cuda.weights import code_of
 
 
@@ -28,7 +28,7 @@ def kernels():
                 code = code_of(layer.step, which, "float32")
                 for batch in gpu.BATCHES:
                     for products in ("", "tf32", "bf16"):
-                        shape = _shape(code, _Dims(sizes), SimpleNamespace(batch=batch), products)
+                        shape = shape_of(code, sizes, SimpleNamespace(batch=batch), products)
                         for device in gpu.MODELLED:
                             tiling = chosen(shape, device.properties()).tiling
                             yield device, cell, which, tiling, code.kernel(tiling).text
