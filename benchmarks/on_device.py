@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ Calls = Mapping[str, Callable[[], Any]]
 
 def measured(options: argparse.Namespace, device: Device) -> tuple[str, Iterator[dict]]:
     """The machine, and its rows one after another, for as long as ``options.minutes``; those left out are counted."""
+    if find_spec("torch") is None:
+        raise SystemExit("PyTorch for CUDA is not installed: pip install torch")
     import torch
 
     from .gpu_kernels import compiled_ahead
