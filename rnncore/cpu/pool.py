@@ -212,7 +212,6 @@ def _renew() -> None:
     for worker in _pool.workers:
         worker.close()
     _pool = _Pool()
-    _room[0] = 0
 
 
 if hasattr(os, "register_at_fork"):

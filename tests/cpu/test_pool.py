@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,6 +131,106 @@ def test_a_failure_is_counted_out(two):
         with pytest.raises(KeyError):
             pool.with_team(threads, fails)
     assert pool.with_team(2, lambda boxes, workers: workers) == 1
+
+
+def within(seconds, work):
+    """Whether something ends in time."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
+def test_callers_are_counted_one_after_another(two, monkeypatch):
+    """One that asks whether anybody has the workers is answered before the next one asks."""
+    monkeypatch.setattr(pool, "threads_allowed", lambda: time.sleep(0.05) or 8)
+    both, found = threading.Barrier(2, timeout=20), []
+
+    def inside(boxes, workers):
+        both.wait()
+        found.append(workers)
+
+    callers = [threading.Thread(target=pool.with_team, args=(3, inside)) for _ in range(2)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+    assert sorted(found) == [0, 2]
+
+
+def test_a_call_from_a_signals_handler_while_the_pool_is_looked_at(two):
+    def work():
+        with pool._pool.lock:
+            marked(2)
+
+    assert within(20, work)
+
+
+class Never:
+    """A thread that does not start, or not yet; `fails`: not at all."""
+
+    native_id = 0
+    fails = False
+
+    def __init__(self, **_):
+        pass
+
+    def start(self):
+        if self.fails:
+            raise RuntimeError("can't start new thread")
+
+
+def never(monkeypatch, fails=False):
+    monkeypatch.setattr(Never, "fails", fails)
+    monkeypatch.setattr(pool, "threading", SimpleNamespace(Thread=Never))
+    monkeypatch.setattr(pool, "processor", lambda: None)
+
+
+def test_a_worker_that_does_not_read_its_pipe_stops_nobody(two, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    if not hasattr(fcntl, "F_SETPIPE_SZ"):
+        pytest.skip("pipes are large here")
+    never(monkeypatch)
+    marked(2, 0)
+    most = fcntl.fcntl(pool._pool.workers[0].pipe[1], fcntl.F_SETPIPE_SZ, 4096)
+    assert within(30, lambda: [marked(2, 0) for _ in range(most + 2)])
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="files are not listed here")
+@pytest.mark.parametrize("lacking", ["threads", "files"])
+def test_where_no_worker_is_to_be_had_the_caller_does_all(lacking, two, monkeypatch):
+    before = sorted(os.listdir("/proc/self/fd"))
+    if lacking == "threads":
+        never(monkeypatch, fails=True)
+    else:
+        monkeypatch.setattr(os, "pipe", lambda: os.open("/proc/no such file", os.O_RDONLY))
+    assert (marked(2) == 0).all() and not pool._pool.workers
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_there_are_no_more_workers_than_places(two, monkeypatch):
+    monkeypatch.setenv("RNNCORE_NUM_THREADS", "9")
+    pool._pool.boxes = pool._pool.boxes[:3]
+    marked(9)
+    assert len(pool._pool.workers) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_workers_stay_off_the_callers_processor(two, monkeypatch):
+    allowed = os.sched_getaffinity(0)
+
+    def kept():
+        """Where the worker of a call may run."""
+        marked(2)
+        return os.sched_getaffinity(pool._pool.workers[0].thread.native_id)
+
+    for mine in allowed:
+        monkeypatch.setattr(pool, "processor", lambda mine=mine: mine)
+        assert kept() == (allowed - {mine} or allowed)
+    monkeypatch.setattr(pool, "processors_allowed", lambda: frozenset({mine}))
+    assert kept() == {mine}
+    monkeypatch.setattr(pool, "processors_allowed", lambda: frozenset({1000}))  # taken away since
+    assert kept() == {mine} or 1000 in allowed
 
 
 @pytest.mark.parametrize("way", ["infer", "train"])
