@@ -52,7 +52,6 @@ class Buffer:
 
 class _Shelf:
     def __init__(self):
-        self.pid = os.getpid()
         self.lock = threading.RLock()  # a tape may be collected while memory is taken
         self.free: dict[int, list[np.ndarray]] = {}
         self.bytes = 0

@@ -1,6 +1,11 @@
 """Buffers: aligned, given back once, used again, never more kept than allowed."""
 
 import pickle
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -32,6 +37,53 @@ def test_memory_that_was_given_back_is_used_again(shelf):
     assert shelf.bytes >= 1000
     again, other = memory.take(1000), memory.take(1000)
     assert again.address == address != other.address and shelf.bytes == 0
+
+
+class Looked(dict):
+    """Where another thread has time to come between looking and taking."""
+
+    def get(self, key):
+        found = super().get(key)
+        time.sleep(0.05)
+        return found
+
+
+def test_two_threads_do_not_take_the_same_memory(shelf):
+    memory.take(1000).give_back()
+    shelf.free = Looked(shelf.free)
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(memory.take, [1000, 1000])
+    assert one.address != other.address and shelf.bytes == 0
+
+
+def test_what_is_collected_while_memory_is_taken_is_given_back(shelf):
+    """Here by the thread that takes it, which has the lock then."""
+
+    class Collected(dict):
+        def get(self, key):
+            tape.give_back()
+            return super().get(key)
+
+    shelf.free, tape = Collected(), memory.take(5000)
+    thread = threading.Thread(target=memory.take, args=(100,), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive() and shelf.bytes >= 5000
+
+
+def test_memory_of_a_size_that_comes_again_is_not_rounded_up(shelf):
+    for nbytes in (1, 100_000, 10**6 + 1):
+        buffer = memory.take(nbytes, same=True)
+        assert len(buffer.raw) <= nbytes + 128 and buffer.address % 64 == 0
+        address = buffer.address
+        buffer.give_back()
+        assert memory.take(nbytes, same=True).address == address
+
+
+def test_what_is_there_to_the_end_is_let_go_quietly():
+    code = "import sys; from rnncore.cpu import memory; sys.kept = memory.zeros((10**5,), 'float64')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_sizes_that_are_nearly_equal_meet_again(shelf):
