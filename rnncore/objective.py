@@ -76,19 +76,22 @@ def _equations(loss: Bound, graph: Graph) -> tuple[Node, Node, Dim]:
 
 def _trace(loss: Bound) -> _Traced:
     found = _traced.get(loss)
-    if found is not None:
-        return found
-    with _lock:
-        graph = Graph()
-        value, gradient, _ = _equations(loss, graph)
-        o = graph.leaf("input", "o", gradient.shape, "step")
-        value_only = Program({"value": value})
-        both = {"value": value, "gradient": gradient}
-        with pinned_origin(gradient.origin):
-            moved = tangent([gradient], {o: graph.leaf("input", "do", o.shape, "step")}).get(gradient.id)
-        second = {**both, "second": graph.const(0.0) if moved is None else moved}
-        _traced[loss] = _Traced(value_only, Program(both), Program(second))
-        return _traced[loss]
+    if found is None:
+        with _lock:
+            found = _traced.get(loss) or _traced.setdefault(loss, _programs(loss))
+    return found
+
+
+def _programs(loss: Bound) -> _Traced:
+    graph = Graph()
+    value, gradient, _ = _equations(loss, graph)
+    o = graph.leaf("input", "o", gradient.shape, "step")
+    value_only = Program({"value": value})
+    both = {"value": value, "gradient": gradient}
+    with pinned_origin(gradient.origin):
+        moved = tangent([gradient], {o: graph.leaf("input", "do", o.shape, "step")}).get(gradient.id)
+    second = {**both, "second": graph.const(0.0) if moved is None else moved}
+    return _Traced(value_only, Program(both), Program(second))
 
 
 class _Sizes(dict):

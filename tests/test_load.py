@@ -1,5 +1,6 @@
 """Many callers at once: right results, the same bits whoever computes them, and no more threads than are allowed."""
 
+import copy
 import os
 import threading
 import time
@@ -13,9 +14,13 @@ from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_limits
 
 import rnncore as rn
-from rnncore.cpu import back, pool, run, store
+from rnncore import objective, registry
+from rnncore.combine import wired
+from rnncore.cpu import back, loop, pool, run, store
 from rnncore.cpu.chunks import Chunk
+from rnncore.lang import cell, loss, mean, tanh
 from rnncore.testing import example, same_bits
+from rnncore.whole_training import Trainings
 
 net = rn.Network(rn.cells.gru(64), inputs=64)
 params = net.init(seed=0)
@@ -89,21 +94,82 @@ def test_sixteen_threads_call_one_network(answers, monkeypatch):
     assert set(steps) == want and len(want) > 60  # each state is reached once
 
 
-def test_sixteen_threads_want_one_kernel(monkeypatch):
+@pytest.fixture
+def once():
+    """Called by what is to be made once, slowly; `wanted`: sixteen threads want it at one time, and get the same."""
+    made, start = [], threading.Barrier(16, timeout=20)
+
+    def slow(given):
+        made.append(given)
+        time.sleep(0.05)
+        return given
+
+    def wanted(work):
+        def caller(_):
+            start.wait()
+            return work()
+
+        with ThreadPoolExecutor(16) as threads:
+            found = list(threads.map(caller, range(16)))
+        assert len(made) == 1 and all(one is found[0] for one in found)
+
+    slow.wanted = wanted
+    return slow
+
+
+def test_sixteen_threads_want_one_kernel(once, monkeypatch):
     """It is compiled once, and nobody sees half of it."""
-    made = []
-
-    def slow(key, text):
-        made.append(key)
-        time.sleep(0.1)
-        return text
-
     monkeypatch.setattr(store, "_from_disk", lambda key: None)
-    monkeypatch.setattr(store, "_compile", slow)
+    monkeypatch.setattr(store, "_compile", lambda key, text: [once(text)])
     monkeypatch.setattr(store, "_loaded", {})
+    once.wanted(lambda: store.load_module("text"))
+
+
+def test_sixteen_threads_want_one_loop(once, monkeypatch):
+    """As numba compiles it, after it was planned and written."""
+    emit, step = loop.emit, cell(lambda w, x, h: tanh(w.h(x, h)) + 0.5 * x)(3).step
+    monkeypatch.setattr(loop, "emit", lambda *given: once(emit(*given)))
+    once.wanted(lambda: loop.compiled(step, "infer", "float32"))
+
+
+def test_sixteen_threads_want_one_step(once):
+    slow = cell(lambda w, x, h: once(tanh(w.h(x, h))))
+    once.wanted(lambda: rn.Network(slow(3), inputs=2).loops[""][0].step)
+
+
+def test_sixteen_threads_want_one_wiring(once):
+    def same(net, layer):
+        return once(net.layer(layer))
+
+    once.wanted(lambda: wired(same, gru(4)).layer.step)
+
+
+def test_sixteen_threads_want_one_loss(once):
+    slow = objective.as_loss(loss(lambda o, target: once(mean((o - target) ** 2))))
+    o = np.ones((2, 3))
+    once.wanted(lambda: objective.value_and_gradient(slow, o, o) and objective._traced[slow])
+
+
+def test_sixteen_threads_want_one_registry(once, monkeypatch):
+    build = registry.build
+    monkeypatch.setattr(registry, "_current", None)
+    monkeypatch.setattr(registry, "build", lambda: once(build()))
+    once.wanted(registry.current)
+
+
+def test_sixteen_threads_want_one_table_of_programs(once, monkeypatch):
+    """Here each may make one, but all keep the same."""
+    own, start = copy.copy(net), threading.Barrier(16, timeout=20)
+
+    def waits(table, net, dtype):
+        start.wait()
+        init(table, net, dtype)
+
+    init = Trainings.__init__
+    monkeypatch.setattr(Trainings, "__init__", waits)
     with ThreadPoolExecutor(16) as threads:
-        assert list(threads.map(store.load_module, ["text"] * 16)) == ["text"] * 16
-    assert len(made) == 1
+        found = list(threads.map(lambda _: own.trainings(params.dtype), range(16)))
+    assert len({id(table) for table in found}) == 1
 
 
 def joblib_threads(function, items, n):
