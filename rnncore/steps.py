@@ -36,16 +36,13 @@ def ends(program: Program, array: np.ndarray) -> np.ndarray:
     return array[program.time - 1 :: program.time]
 
 
-def each(program: Program, instruction: Callable, array: np.ndarray, other: Out, back: bool = False) -> None:
+def each(instruction: Callable, array: np.ndarray, other: Out, back: bool = False) -> None:
     """An instruction from an array to `other`, in its order of steps; with `back`, from `other` to the array."""
-    time, pairs = program.time, [(array, other[0])]
-    if other[1] is not None and other[1].step < 0:
-        if program.varied:
-            raise NotWritten
-        at = [slice(b * time, (b + 1) * time) for b in range(program.batch)]
-        pairs = [(array[k], other[0][k][::-1]) for k in at]
-    for pair in pairs:
-        instruction(*pair[::-1] if back else pair)
+    pair = (other[0], array) if back else (array, other[0])
+    if other[1] is None or other[1].step > 0:
+        instruction(*pair)
+    else:
+        instruction(*pair, turned=True)
 
 
 class Steps:
@@ -90,9 +87,13 @@ class Steps:
         read = out if net.outputs is None else self._room(net.block.features(net.fed), many)
         self._block(net.block, "", self.parts(x), program.rows, net.fed, (read, rows))
         if net.outputs is not None:
-            program.affine(read, self._readout(), out, rows is not None)
-        if program.varied and rows is not None:
+            program.affine(read, self._readout(), out)
+        if rows is not None:
             program.clear(out)
+
+    def shape(self, time: int) -> tuple[int, ...]:
+        """Of what comes out of whole sequences of so many steps."""
+        return (self.batch, time, self.features) if self.net.per_step else (self.batch, self.features)
 
     def parts(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of each input by name."""
@@ -164,7 +165,7 @@ class Steps:
         if block.merge == "mean":
             self.program.scale(total, 1 / len(block.blocks))
         if total is not target:
-            each(self.program, self.program.copy, total, out)
+            each(self.program.copy, total, out)
         return kept
 
     def _chain(self, block: Chain, prefix: str, xs: Arrays, rows: Rows, sizes, out: Out) -> tuple[list, Rows | None]:
@@ -178,7 +179,7 @@ class Steps:
             kept.append(self._block(inner, f"{prefix}{k}.", xs, rows, read, to))
             if block.residual and k:
                 before = ends(self.program, xs["x"]) if to[1] is None else xs["x"]
-                each(self.program, self.program.add, before, to)
+                each(self.program.add, before, to)
             if not last:
                 xs, rows = {**xs, "x": to[0]}, self.program.rows
         return kept, turned
@@ -187,7 +188,7 @@ class Steps:
     def _turned(self, xs: Arrays, rows: Rows) -> dict[str, np.ndarray]:
         turned = {name: self._room(x.shape[1]) for name, x in xs.items()}
         for name, x in xs.items():
-            each(self.program, self.program.copy, turned[name], (x, rows), back=True)
+            each(self.program.copy, turned[name], (x, rows), back=True)
         return turned
 
     # a run's memory

@@ -83,7 +83,7 @@ class BackSteps:
         dy = program.array(Y, forth.features, rows=many)
         if net.outputs is not None:
             dy = program.affine_back(
-                dy, forth.read, forth.params["readout.V"], self._grads["readout.V"], self._grads["readout.c"], not last
+                dy, forth.read, forth.params["readout.V"], self._grads["readout.V"], self._grads["readout.c"]
             )
         to: dict[str, np.ndarray] = {}
         dx = program.array(DX, forth.columns) if want and not forth.tokens else None
@@ -96,7 +96,7 @@ class BackSteps:
                 self._clear(target)
             elif found[name] is not target:
                 program.copy(found[name], target)
-        if dx is not None and program.varied:
+        if dx is not None:
             program.clear(dx)
         program.finish()
         del self._forth
@@ -156,7 +156,7 @@ class BackSteps:
         if block.merge == "sum" and (dy[1] is None or dy[1].step > 0):
             return dy[0]
         own = self.program.array(ROOM, dy[0].shape[1], rows=len(dy[0]))
-        each(self.program, self.program.copy, own, dy, back=True)
+        each(self.program.copy, own, dy, back=True)
         if block.merge == "mean":
             self.program.scale(own, 1 / len(block.blocks))
         return own
@@ -180,7 +180,7 @@ class BackSteps:
                 self._clear(dxs["x"])
             if block.residual and k:
                 if dy is not None:
-                    each(program, program.add, dxs["x"], dy, back=True)
+                    each(program.add, dxs["x"], dy, back=True)
                 if dlast is not None:
                     program.add(dlast, ends(program, dxs["x"]))
             self._onto(total, {n: dx for n, dx in dxs.items() if n != "x" or not k})
@@ -190,5 +190,5 @@ class BackSteps:
             return total
         back = {n: to[n] if n in to else program.array(ROOM, dx.shape[1]) for n, dx in total.items()}
         for n, dx in total.items():
-            each(program, program.copy, dx, (back[n], turned))
+            each(program.copy, dx, (back[n], turned))
         return back

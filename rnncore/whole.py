@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -21,21 +21,24 @@ from .inputs import Batch, as_lengths
 from .steps import Steps
 from .writing import writes
 
-__all__ = ["Calls", "Shapes", "Whole", "side_by_side"]
+__all__ = ["Calls", "Shapes", "Whole", "side_by_side", "with_stride"]
 
-_SHAPES = 8  # that are kept, each with tables of its own
+_SHAPES = 32  # that are kept, each with tables of its own
+_LEAST = 8  # steps that there is room for where lengths vary: more than one
 _SEEN = 64  # that came once and are remembered
 _NUMBERS = 2**20  # of inputs and outputs: what is prepared for more costs little beside the work
 _READOUT_FLOPS = 4e6  # more are worth threads
-Key = tuple[int, int, Hashable, int]  # batch, time, which kind, threads; 0: whatever their number
+Key = tuple[int, int, tuple[bool, ...], int]  # batch, time, which kind, threads; 0: whatever their number
 
 
 class Whole:
-    """The program of calls of one shape, each in memory of its own: any number of threads may call at once."""
+    """The program of calls of one shape, each in memory of its own: any number of threads may call at once.
+
+    With lengths, calls may have fewer steps than `time`.
+    """
 
     def __init__(self, run: Bound, batch: int, time: int, varied: bool):
         self._steps = steps = Steps(run, batch, True, time, varied)
-        self._shape = (batch, time, steps.features) if run.net.per_step else (batch, steps.features)
         self.short = steps.program.short  # too short for threads
         self.used = 0  # when it was asked for last
         start = np.zeros(steps.size, steps.dtype)
@@ -43,13 +46,13 @@ class Whole:
         self._start = start[: steps.state_size].copy()
 
     def __call__(
-        self, arrays: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray] | None = None,
+        self, arrays: Mapping[str, np.ndarray], time: int, state: Mapping[str, np.ndarray] | None = None,
         lengths: np.ndarray | None = None,
     ):  # fmt: skip
         """Outputs and final state of inputs by name, C-contiguous; None where a token is out of range."""
         steps = self._steps
-        x = side_by_side(steps, arrays)
-        y = memory.empty(self._shape, steps.dtype)
+        x = side_by_side(steps, arrays, time)
+        y = memory.empty(steps.shape(time), steps.dtype)
         room = take(steps.program.nbytes)
         try:
             states = room.array(self._start.shape, steps.dtype)
@@ -57,19 +60,28 @@ class Whole:
             views = steps.states(states)
             for path, given in (state or {}).items():
                 views[path][...] = given
-            places = room.address, address_of(x), address_of(y), 0 if lengths is None else address_of(lengths)
-            if steps.program.once(*places):
+            given = with_stride(lengths, time)
+            if steps.program.once(room.address, address_of(x), address_of(y), address_of(given)):
                 return None
             return y, {path: view.copy() for path, view in views.items()}
         finally:
             room.give_back()
 
 
-def side_by_side(steps: Steps, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+def with_stride(lengths: np.ndarray | None, time: int) -> np.ndarray:
+    """Lengths as programs read them, of sequences in arrays of so many steps."""
+    if lengths is None:
+        return np.array([time], np.int64)
+    given = np.empty(len(lengths) + 1, np.int64)
+    given[:-1], given[-1] = lengths, time
+    return given
+
+
+def side_by_side(steps: Steps, arrays: Mapping[str, np.ndarray], time: int) -> np.ndarray:
     """Inputs of several names in one array; one is itself."""
     if len(arrays) == 1:
         return next(iter(arrays.values()))
-    x = np.empty((steps.batch * steps.program.time, steps.columns), steps.dtype)
+    x = np.empty((steps.batch * time, steps.columns), steps.dtype)
     for name, part in steps.parts(x).items():
         part[...] = arrays[name]
     return x
@@ -89,13 +101,13 @@ class Shapes:
         self._read = np.dtype(np.int64) if tokens else dtype
         self._kept: dict[Key, Any] = {}
         self._seen: dict[Key, None] = {}  # that came once
-        self._never: set[Hashable] = set()  # what there are no programs for
+        self._never: set[tuple[bool, ...]] = set()  # what there are no programs for
         self._clock = itertools.count()
         self._lock = renewed(threading.Lock())
         self._width = max(sum(net.sizes.values()) if not tokens else 1, net.features, net.outputs or 0)
         self._readout = 0 if net.outputs is None else 2 * prod(net.shapes["readout.V"])
 
-    def write(self, batch: int, time: int, which: Any):
+    def write(self, batch: int, time: int, *which: bool):
         """The program of a shape and kind (see `rnncore.cpu.stepping.NotWritten`)."""
         raise NotImplementedError
 
@@ -105,21 +117,25 @@ class Shapes:
             return False
         return len(x.shape) >= 2 and x.shape[2:] == self._last and len(self.names) == 1
 
-    def of(self, batch: int, time: int, which: Hashable):
-        """The program of a shape and kind; None the first time, and where it is not worth one or cannot be written."""
-        found = self._kept.get((batch, time, which, 0))
+    def of(self, batch: int, time: int, varied: bool, *others: bool):
+        """The program of a shape and kind; None the first time, and where it is not worth one or cannot be written.
+
+        Where lengths are `varied`, one serves all times up to a power of two. `others`: further kinds.
+        """
+        which = varied, *others
+        most = max(_LEAST, 1 << (time - 1).bit_length()) if varied and time else time
+        found = self._kept.get((batch, most, which, 0))
         if found is None:
             if which in self._never:
                 return None
             threads = available_threads()
-            found = self._kept.get((batch, time, which, threads)) or self._next(batch, time, which, threads)
+            found = self._kept.get((batch, most, which, threads)) or self._next(batch, time, most, which, threads)
         if found is not None:
             found.used = next(self._clock)
         return found
 
-    def _next(self, *key):
-        batch, time, which, threads = key
-        many = batch * time
+    def _next(self, batch: int, time: int, most: int, which: tuple[bool, ...], threads: int):
+        many, key = batch * time, (batch, most, which, threads)
         outputs = many if self.net.per_step else batch
         if not 0 < many * self._width <= _NUMBERS or outputs * self._readout > _READOUT_FLOPS:
             return None
@@ -130,14 +146,14 @@ class Shapes:
                 self._seen[key] = None
             return None
         try:
-            whole = self.write(batch, time, which)
+            whole = self.write(batch, most, *which)
         except NotWritten:
             self._never.add(which)
             return None
         with self._lock:
             while len(self._kept) >= _SHAPES:
                 self._kept.pop(min(self._kept, key=lambda k: self._kept[k].used))
-            self._kept[batch, time, which, 0 if whole.short else threads] = whole
+            self._kept[batch, most, which, 0 if whole.short else threads] = whole
         return whole
 
 
@@ -148,9 +164,9 @@ class Calls(Shapes):
         super().__init__(run.net, run.dtype)
         self._run, self.fit = run, self.fit and run.device == "cpu"
 
-    def write(self, batch: int, time: int, which: bool) -> Whole:
-        """Of sequences with lengths if `which`, else of full ones."""
-        return Whole(self._run, batch, time, which)
+    def write(self, batch: int, time: int, *which: bool) -> Whole:
+        """Of sequences with lengths, or of full ones."""
+        return Whole(self._run, batch, time, *which)
 
     def plain(self, x: np.ndarray, lengths):
         """The results of an array that is ready (see `takes`); None where they come the long way."""
@@ -158,9 +174,12 @@ class Calls(Shapes):
         if lengths is not None:
             lengths = as_lengths(lengths, batch, time)
         whole = self.of(batch, time, lengths is not None)
-        return None if whole is None else whole({self.names[0]: x}, None, lengths)
+        return None if whole is None else whole({self.names[0]: x}, time, None, lengths)
 
     def laid(self, batch: Batch):
         """The results of a batch; None where they come the long way."""
-        whole = self.of(batch.size, batch.time, not batch.full) if batch.form == "padded" else None
-        return None if whole is None else whole(batch.arrays, batch.state, None if batch.full else batch.lengths)
+        if batch.form != "padded":
+            return None
+        whole = self.of(batch.size, batch.time, not batch.full)
+        lengths = None if batch.full else batch.lengths
+        return None if whole is None else whole(batch.arrays, batch.time, batch.state, lengths)

@@ -14,7 +14,7 @@ from .inputs import Batch, as_lengths
 from .layout import Rows
 from .params import Params
 from .training_steps import ForwardSteps
-from .whole import Shapes, side_by_side
+from .whole import Shapes, side_by_side, with_stride
 
 __all__ = ["Trainings", "WholeTape"]
 
@@ -24,11 +24,18 @@ Arrays = Mapping[str, np.ndarray]
 class WholeTape(Tape):
     """What a program kept of a forward pass, in one piece of memory."""
 
-    def __init__(self, whole: Training, x: np.ndarray, given: Arrays, single: bool, lengths: np.ndarray | None):
-        self.whole, self.x, self.given, self.single, self.lengths = whole, x, tuple(given), single, lengths
+    def __init__(
+        self, whole: Training, x: np.ndarray, given: Arrays, single: bool, time: int, lengths: np.ndarray | None
+    ):
+        self.whole, self.x, self.given, self.single = whole, x, tuple(given), single
+        self.time, self.lengths, self.strided = time, lengths, with_stride(lengths, time)
         self.kept = take(whole.tape_bytes, same=True)
-        self.released, self.shape = False, whole.shape
+        self.released, self.shape = False, whole.steps.shape(time)
         self.net, self.dtype, self.size = whole.net, whole.dtype, whole.batch
+
+    def places(self, y: np.ndarray, params: Params) -> tuple[int, ...]:
+        """Where a program finds inputs, outputs or their adjoints, lengths, parameters, and what is kept."""
+        return (*map(address_of, (self.x, y, self.strided, params.flat)), self.kept.address)
 
     def release(self) -> None:
         if not self.released:
@@ -54,7 +61,7 @@ class WholeTape(Tape):
         """Rows of the steps within the lengths, sequence by sequence; None where all are read."""
         if self.lengths is None or not self.net.per_step:
             return None
-        return Rows(np.arange(self.size) * self.shape[1], 1).index(self.lengths)
+        return Rows(np.arange(self.size) * self.time, 1).index(self.lengths)
 
     def rows(self, y: np.ndarray) -> np.ndarray:
         """What was put out as rows: of each sequence, or of each step that counts, sequence by sequence."""
@@ -63,24 +70,27 @@ class WholeTape(Tape):
 
 
 class Training:
-    """The programs of training steps of one shape: any number of threads may run them at once."""
+    """The programs of training steps of one shape: any number of threads may run them at once.
 
-    def __init__(self, net, dtype: np.dtype, batch: int, time: int, want: bool, varied: bool):
-        self.net, self.dtype, self.batch, self._time = net, dtype, batch, time
-        self._steps = steps = ForwardSteps(net, dtype, batch, time, want, varied)
+    With lengths, calls may have fewer steps than `time`.
+    """
+
+    def __init__(self, net, dtype: np.dtype, batch: int, time: int, varied: bool, want: bool):
+        self.net, self.dtype, self.batch = net, dtype, batch
+        self.steps = steps = ForwardSteps(net, dtype, batch, time, want, varied)
         self._forth, self._back = steps.program, steps.back.program
         self.tape_bytes = self._forth.tape_bytes
         self._room = max(self._forth.nbytes, self._back.nbytes)  # one size: the same memory serves both
-        self.shape = (batch, time, steps.features) if net.per_step else (batch, steps.features)
         self._want = want and not steps.tokens
         self._learned = tuple(path for path in net.state_shapes if path + "0" in net.shapes)
         self.short = self._forth.short and self._back.short
         self.used = 0
 
-    def forward(self, params: Params, arrays: Arrays, state: Arrays | None, single: bool, lengths=None):
+    def forward(self, params: Params, arrays: Arrays, state: Arrays | None, single: bool, time: int, lengths=None):
         """Outputs, final state and tape of inputs by name, C-contiguous; None where a token is out of range."""
-        x, given = side_by_side(self._steps, arrays), state or {}
-        y, tape = memory.empty(self.shape, self.dtype), WholeTape(self, x, given, single, lengths)
+        x, given = side_by_side(self.steps, arrays, time), state or {}
+        tape = WholeTape(self, x, given, single, time, lengths)
+        y = memory.empty(tape.shape, self.dtype)
         room = take(self._room, same=True)
         try:
             views = self._states(room)
@@ -88,8 +98,7 @@ class Training:
                 views[path][...] = params[path + "0"]
             for path, value in given.items():
                 views[path][...] = value
-            places = address_of(x), address_of(y), _lengths(lengths), address_of(params.flat), tape.kept.address
-            if self._forth.once(room.address, *places):
+            if self._forth.once(room.address, *tape.places(y, params)):
                 return None
             return y, {path: view.copy() for path, view in views.items()}, tape
         finally:
@@ -97,46 +106,41 @@ class Training:
 
     def backward(self, params: Params, tape: WholeTape, dy: np.ndarray | None, dfinal: Arrays):
         """Adjoints of inputs, by name or alone, and of initial states, and gradients (see `Network.backward`)."""
-        steps, grads = self._steps, params.with_flat(memory.zeros(params.flat.shape, self.dtype))
-        dy = memory.zeros(self.shape, self.dtype) if dy is None else dy
-        dx = memory.empty((self.batch * self._time, steps.columns), self.dtype) if self._want else None
+        steps, grads = self.steps, params.with_flat(memory.zeros(params.flat.shape, self.dtype))
+        dy = memory.zeros(tape.shape, self.dtype) if dy is None else dy
+        dx = memory.empty((self.batch * tape.time, steps.columns), self.dtype) if self._want else None
         room = take(self._room, same=True)
         try:
             views = self._states(room)
             for path, value in dfinal.items():
                 views[path][...] = value
-            data = address_of(tape.x), address_of(dy), _lengths(tape.lengths)
-            places = *data, address_of(params.flat), tape.kept.address
-            self._back.once(room.address, *places, 0 if dx is None else address_of(dx), address_of(grads.flat))
+            to = 0 if dx is None else address_of(dx), address_of(grads.flat)
+            self._back.once(room.address, *tape.places(dy, params), *to)
             dstate = {path: view.copy() for path, view in views.items()}
         finally:
             room.give_back()
         for path in self._learned:
             if path not in tape.given:
                 grads[path + "0"][...] += dstate[path].sum(0)
-        return None if dx is None else self._shaped(dx, tape.single), dstate, grads
+        return None if dx is None else self._shaped(dx, tape), dstate, grads
 
     def _states(self, room) -> dict[str, np.ndarray]:
-        states = room.array((self._steps.state_size,), self.dtype)
+        states = room.array((self.steps.state_size,), self.dtype)
         states.fill(0)
-        return self._steps.states(states)
+        return self.steps.states(states)
 
-    def _shaped(self, dx: np.ndarray, single: bool):
-        if len(self.net.sizes) == 1 and single:
-            return dx.reshape(self.batch, self._time, -1)
-        parts = self._steps.parts(dx).items()
-        return {name: np.ascontiguousarray(d).reshape(self.batch, self._time, -1) for name, d in parts}
-
-
-def _lengths(lengths: np.ndarray | None) -> int:
-    return 0 if lengths is None else address_of(lengths)
+    def _shaped(self, dx: np.ndarray, tape: WholeTape):
+        if len(self.net.sizes) == 1 and tape.single:
+            return dx.reshape(self.batch, tape.time, -1)
+        parts = self.steps.parts(dx).items()
+        return {name: np.ascontiguousarray(d).reshape(self.batch, tape.time, -1) for name, d in parts}
 
 
 class Trainings(Shapes):
     """The programs of a network's training steps, for one dtype."""
 
-    def write(self, batch: int, time: int, which: tuple[bool, bool]) -> Training:
-        """With adjoints of inputs or without, of sequences with lengths or full ones."""
+    def write(self, batch: int, time: int, *which: bool) -> Training:
+        """Of sequences with lengths or full ones, with adjoints of inputs or without."""
         return Training(self.net, self.dtype, batch, time, *which)
 
     def plain(self, params: Params, x: np.ndarray, lengths):
@@ -144,14 +148,14 @@ class Trainings(Shapes):
         batch, time = x.shape[:2]
         if lengths is not None:
             lengths = as_lengths(lengths, batch, time)
-        whole = self.of(batch, time, (True, lengths is not None))
-        return None if whole is None else whole.forward(params, {self.names[0]: x}, None, True, lengths)
+        whole = self.of(batch, time, lengths is not None, True)
+        return None if whole is None else whole.forward(params, {self.names[0]: x}, None, True, time, lengths)
 
     def laid(self, params: Params, batch: Batch, want: bool):
         """As of `Training.forward`, of a batch; None: the long way."""
         others = (batch.lesson, batch.checkpoint, batch.writing, batch.segments, batch.backend)
         if batch.form != "padded" or any(one is not None for one in others) or not self.fit:
             return None
-        whole = self.of(batch.size, batch.time, (want, not batch.full))
-        lengths = None if batch.full else batch.lengths
-        return None if whole is None else whole.forward(params, batch.arrays, batch.state, batch.single, lengths)
+        whole = self.of(batch.size, batch.time, not batch.full, want)
+        given = batch.arrays, batch.state, batch.single, batch.time, None if batch.full else batch.lengths
+        return None if whole is None else whole.forward(params, *given)

@@ -93,7 +93,7 @@ def data_size(own, data):
     return some.shape[0] * some.shape[1] * (own.outputs or own.features)
 
 
-IN_TURN = {name for name in NETWORKS if name.startswith("backward")}  # what they do with lengths is in no program
+IN_TURN = {"backward end"}  # what it does with lengths is in no program
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -142,6 +142,20 @@ def test_ragged_loops_that_are_worth_threads_give_the_same_bits(again, monkeypat
         for threads in ("1", "2", "3"):
             monkeypatch.setenv("RNNCORE_NUM_THREADS", threads)
             np.testing.assert_equal(again(ragged, own, values, data, lengths), want)
+
+
+@pytest.mark.parametrize("name", ["added", "tokens", "backward, mean", "end", "both ways"])
+def test_one_program_serves_ragged_batches_of_any_time_up_to_its_own(name, again, monkeypatch):
+    own, draws = NETWORKS[name], np.random.default_rng(3)
+    values, net = own.init(seed=2, dtype="float64"), fresh(own)
+    again(ragged, net, values, inputs_of(own, 5, 16), [16, 0, 3, 9, 1])
+    for time in (9, 1, 16, 13, 2):
+        data, lengths = inputs_of(own, 5, time), draws.integers(0, time + 1, 5)
+        want = ragged(fresh(own), values, data, lengths)
+        with monkeypatch.context() as m:
+            if time > 8:
+                m.setattr("rnncore.execute._start", None)
+            np.testing.assert_equal(ragged(net, values, data, lengths), want)
 
 
 def test_lengths_are_checked_at_every_training_step(again):
@@ -219,7 +233,8 @@ def test_other_calls_between_go_their_own_way(again):
             np.testing.assert_equal(step(deep, values, empty), step(fresh(deep), values, empty))
 
 
-def test_few_shapes_are_kept_and_nothing_of_them_travels():
+def test_few_shapes_are_kept_and_nothing_of_them_travels(monkeypatch):
+    monkeypatch.setattr("rnncore.whole._SHAPES", 8)
     own = fresh(net)
     for time in range(1, 13):
         for _ in range(2):

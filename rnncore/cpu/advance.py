@@ -20,7 +20,7 @@ RUN, ROWS, CALL, TOKENS, TEAM = range(5)  # instructions
 COPY, ADD, SCALE = range(3)  # what an instruction does to rows
 WORDS = 16  # int64 of an instruction
 
-_FUNCTIONS = ("zero", "clear", "inside", "ordered", "limited", "chunked")
+_FUNCTIONS = ("zero", "clear", "inside", "mirrored", "ordered", "limited", "chunked")
 
 _TEXT = """\
 from numba import cfunc
@@ -78,9 +78,9 @@ def run(room, at, boxes, workers):
 @lowered
 def rows(room, at):
     source, target = place(room, at + 16), place(room, at + 40)
-    by_source, by_target = place(room, at + 88), place(room, at + 104)
-    columns, how = load_int(at + 72), load_int(at + 8)
-    for r in range(load_int(at + 64)):
+    by_source, by_target = place(room, at + 96), place(room, at + 112)
+    columns, how = load_int(at + 80), load_int(at + 8)
+    for r in range(place(room, at + 64)):
         a = source + (load_int(by_source + 8 * r) if by_source else r) * load_int(at + 32)
         c = target + (load_int(by_target + 8 * r) if by_target else r) * load_int(at + 56)
         for j in range(0, columns, COUNT):
@@ -88,7 +88,7 @@ def rows(room, at):
             if how == {add}:
                 value = add(load_n(c + j * ITEM, columns - j), value)
             elif how == {scale}:
-                value = mul(value, load_one(load_int(at + 80)))
+                value = mul(value, load_one(load_int(at + 88)))
             store_n(c + j * ITEM, value, columns - j)
 
 
@@ -166,24 +166,34 @@ def zero(at, nbytes, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11, u12, u13)
 
 
 @lowered
-def clear(y, row, lengths, batch, time, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10):
+def clear(y, row, lengths, batch, stride, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10):
     for b in range(batch):
         n = load_int(lengths + 8 * b)
-        zero(y + (b * time + n) * row, (time - n) * row, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        zero(y + (b * stride + n) * row, (stride - n) * row, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @lowered
-def inside(lengths, batch, time, listed, many, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10):
+def inside(lengths, batch, stride, listed, many, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10):
     row = 0
     for b in range(batch):
         for t in range(load_int(lengths + 8 * b)):
-            store_int(listed + 8 * row, b * time + t)
+            store_int(listed + 8 * row, b * stride + t)
             row += 1
     store_int(many, row)
 
 
 @lowered
-def ordered(lengths, batch, time, order, finals, turns, forth, back, counts, offsets, places, u0, u1, u2, u3, u4):
+def mirrored(lengths, batch, stride, listed, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10, u11):
+    row = 0
+    for b in range(batch):
+        n = load_int(lengths + 8 * b)
+        for t in range(n):
+            store_int(listed + 8 * row, b * stride + n - 1 - t)
+            row += 1
+
+
+@lowered
+def ordered(lengths, batch, time, stride, order, finals, turns, forth, back, counts, offsets, places, u0, u1, u2, u3):
     for n in range(time + 1):
         store_int(places + 8 * n, 0)
     for b in range(batch):
@@ -209,8 +219,8 @@ def ordered(lengths, batch, time, order, finals, turns, forth, back, counts, off
         store_int(order + 8 * r, b)
         store_int(finals + 8 * r, r + (batch + load_int(offsets + 8 * n - 8) if n > 0 else 0))
         store_int(turns + 8 * r, r + n % 2 * batch)
-        store_int(forth + 8 * r, b * time)
-        store_int(back + 8 * r, b * time + n - 1)
+        store_int(forth + 8 * r, b * stride)
+        store_int(back + 8 * r, b * stride + n - 1)
 
 
 @lowered
@@ -233,7 +243,7 @@ def chunked(offsets, time, limit, starts, many, u0, u1, u2, u3, u4, u5, u6, u7, 
     store_int(many, chunks)
 
 
-write_addresses = addresses(advance, go, narrow, zero, clear, inside, ordered, limited, chunked)
+write_addresses = addresses(advance, go, narrow, zero, clear, inside, mirrored, ordered, limited, chunked)
 
 
 @cfunc("void(int64)", error_model="numpy", fastmath={{"contract", "nsz"}})
@@ -250,7 +260,8 @@ def runner(dtype: str) -> SimpleNamespace:
     of range, else 0; ``go(record)`` and ``held(record)`` take the program, boxes, workers, memory, and the places from
     `X` on, without and with the interpreter's lock held; ``narrow(source, target, many)`` makes float64 numbers those
     of the dtype; `functions`: addresses of what programs call, in the manner of `rnncore.cpu.library`: ``zero``;
-    ``clear``, which zeros what is past lengths; ``inside``, which lists the rows that are not; ``ordered`` and
+    ``clear``, which zeros what is past lengths; ``inside``, which lists the rows that are not, and
+    ``mirrored``, which lists them backward within each length; ``ordered`` and
     ``chunked``, which make the tables of a `rnncore.layout.Layout`; ``limited``: the rows of a
     `rnncore.cpu.chunks.Chunk`.
     """

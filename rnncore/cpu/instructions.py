@@ -31,6 +31,9 @@ def _standing(shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
     return np.frombuffer(mmap.mmap(-1, nbytes), dtype).reshape(shape)
 
 
+Listed = np.ndarray | int  # rows by their numbers, or 0: as they are
+
+
 class NotWritten(Exception):
     """There is no program of this: it goes the long way."""
 
@@ -105,26 +108,33 @@ class Instructions:
         self._code.append([*words, *[0] * (WORDS - len(words))])
 
     def _rows(
-        self, how: int, source: np.ndarray, target: np.ndarray, factor: np.ndarray | None = None,
-        by_source: np.ndarray | int = 0, by_target: np.ndarray | int = 0, many: int | None = None,
+        self, how: int, source: np.ndarray, target: np.ndarray, by_source: Listed, by_target: Listed,
+        many: tuple[int, int], factor: np.ndarray | None = None,
     ) -> None:  # fmt: skip
-        """Do something to `many` rows, by default to those of the target, or to those that lists name."""
+        """Do something to `many` rows: those that lists name, or as many from the first on, where these are 0."""
         columns, at = min(source.shape[1], target.shape[1]), 0 if factor is None else self._of(factor)[1]
-        self._put(ROWS, how, *self._of(source), source.strides[0], *self._of(target), target.strides[0],
-                  len(target) if many is None else many, columns, at, *self._of(by_source),
-                  *self._of(by_target))  # fmt: skip
+        self._put(ROWS, how, *self._of(source), source.strides[0], *self._of(target), target.strides[0], *many,
+                  columns, at, *self._of(by_source), *self._of(by_target))  # fmt: skip
 
-    def copy(self, source: np.ndarray, target: np.ndarray) -> None:
-        """target = source, row by row."""
-        self._rows(COPY, source, target)
+    def _listed(self, rows: int, turned: bool = False) -> tuple[Listed, tuple[int, int]]:
+        """Which of the rows of an array count, 0 where all do, and how many; `turned`: backward in time."""
+        return 0, (FIXED, rows)
 
-    def add(self, source: np.ndarray, target: np.ndarray) -> None:
-        """target += source, row by row."""
-        self._rows(ADD, source, target)
+    def _each(self, how: int, source: np.ndarray, target: np.ndarray, turned: bool, factor=None) -> None:
+        listed, many = self._listed(len(target))
+        self._rows(how, source, target, self._listed(len(target), True)[0] if turned else listed, listed, many, factor)
+
+    def copy(self, source: np.ndarray, target: np.ndarray, turned: bool = False) -> None:
+        """target = source, row by row; `turned`: backward in time within each sequence."""
+        self._each(COPY, source, target, turned)
+
+    def add(self, source: np.ndarray, target: np.ndarray, turned: bool = False) -> None:
+        """target += source (see `copy`)."""
+        self._each(ADD, source, target, turned)
 
     def scale(self, target: np.ndarray, factor: float) -> None:
         """target *= factor."""
-        self._rows(SCALE, target, target, np.array([factor], self.dtype))
+        self._each(SCALE, target, target, False, np.array([factor], self.dtype))
 
     def zero(self, target: np.ndarray) -> None:
         """target = 0: an array of a row, or of rows side by side."""

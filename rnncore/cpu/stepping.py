@@ -8,18 +8,18 @@ from math import prod
 import numpy as np
 
 from ..layout import Layout, Rows, layout_of
-from .advance import COPY, FIXED, LENGTHS, ROOM, RUN, TEAM, TOKENS
+from .advance import COPY, FIXED, ROOM, RUN, TEAM, TOKENS
 from .back import reverse_call, sums_are_gradients
 from .bfloat16 import products, upper_halves
 from .call import Call, Prepared
-from .chunks import Chunk
 from .dense import packed_map
-from .instructions import ALIGN, Instructions, NotWritten, Run
+from .instructions import ALIGN, Instructions, Listed, NotWritten, Run
 from .loop import PARALLEL_BYTES, LoopWeights, compiled, functions, packing_of
 from .machine import host
 from .memory import address_of, take
 from .pool import available_threads, launch_address, room_address
 from .run import LoopTape, forward_call, forward_sequences, row_bytes, threads_for
+from .varied import Varied
 
 __all__ = ["NotWritten", "Program", "Readout", "Run"]
 
@@ -47,47 +47,6 @@ def _from(array: np.ndarray, rows: np.ndarray | None, like: np.ndarray) -> np.nd
     return array[first : first + len(like), : like.shape[1]]
 
 
-class _Varied(Layout):
-    """The layout of lengths that each run brings: its tables are made by the program, in a place of its own choice.
-
-    A program `beside` that one finds them there.
-    """
-
-    def __init__(self, program: Program, place: int, beside: _Varied | None = None):
-        self._program, (batch, time) = program, (program.batch, program.time)
-        if beside is None:
-            self.tables = [program.ints(n, place) for n in (*[batch] * 5, time, time + 1)]
-            program.own("ordered", program.lengths, batch, time, *self.tables, program.ints(time + 1))
-            self.listed, self.total = program.ints(batch * time, place), program.ints(1, place)
-            program.own("inside", program.lengths, batch, time, self.listed, self.total)
-        else:
-            self.tables, self.listed, self.total = beside.tables, beside.listed, beside.total
-        order, finals, turns, self.forth, self.back, counts, offsets = self.tables
-        super().__init__(program.lengths, order, counts, offsets, program.lengths, True)
-        vars(self).update(finals=finals, turns=turns)
-        self.many: dict[Chunk, np.ndarray] = {}  # where the number of chunks is
-        self._starts: dict[Chunk, tuple[np.ndarray, int]] = {}
-
-    @property
-    def rows(self) -> int:
-        """The most there can be."""
-        return self.batch * self.time
-
-    def chunked(self, chunk: Chunk) -> tuple[np.ndarray, int]:
-        """As of any layout: as many entries as there can be, and the most rows."""
-        if chunk not in self._starts:
-            program, most = self._program, chunk.rows(self.rows)
-            entries = min(self.time, 2 * (self.rows // chunk.rows(0)) + 1)
-            table = program.ints(entries + 2)
-            self.many[chunk] = table[entries + 1 :]
-            limit = program.ints(1)
-            program.own("limited", program.loaded(self.total), chunk.fixed, chunk.each, max(chunk.width, 1),
-                        chunk.least, chunk.most, limit)  # fmt: skip
-            program.own("chunked", self.offsets, self.time, program.loaded(limit), table, self.many[chunk])
-            self._starts[chunk] = table[: entries + 1], min(max(most, self.batch), self.rows)
-        return self._starts[chunk]
-
-
 class Program(Instructions):
     """The instructions of `time` steps of `batch` sequences."""
 
@@ -103,11 +62,10 @@ class Program(Instructions):
         self.batch, self.time, self._parallel = batch, time, parallel
         self.lengths = np.full(batch, time, np.int64)
         self.rows = Rows(np.arange(batch, dtype=np.int64) * time, 1)
-        self._layout: _Varied | None = None
+        self._layout: Varied | None = None
         if varied:
-            self.lengths = self.array(LENGTHS, batch, np.int64, rows=1)[0] if beside is None else beside.lengths
-            self._layout = _Varied(self, tables, None if beside is None else beside._layout)
-            self.rows = Rows(self._layout.forth, 1)
+            self._layout = Varied(self, batch, time, tables, None if beside is None else beside._layout)
+            self.lengths, self.rows = self._layout.lengths, Rows(self._layout.forth, 1)
 
     @property
     def varied(self) -> bool:
@@ -117,28 +75,36 @@ class Program(Instructions):
     # instructions
     def tokens(self, x: np.ndarray, size: int) -> None:
         """End here, with status 1, unless all tokens are in 0..size - 1."""
-        listed, many = self._steps(len(x))
+        listed, many = self._named(len(x))
         self._put(TOKENS, size, *self._of(x), *many, *self._of(listed))
 
-    def _steps(self, many: int, steps: bool = True) -> tuple[np.ndarray, tuple[int, int]]:
-        """Which rows count, and how many: those within lengths, of rows for `steps`."""
-        if self._layout is None or not steps:
-            return np.arange(many), (FIXED, many)
-        return self._layout.listed, self.loaded(self._layout.total)
+    def _listed(self, rows: int, turned: bool = False) -> tuple[Listed, tuple[int, int]]:
+        """Those within lengths, of arrays that have a row for each step; such arrays alone can be `turned`."""
+        batch, time = self.batch, self.time
+        if self._layout is not None and rows == batch * time:
+            return self._layout.mirrored if turned else self._layout.listed, self.loaded(self._layout.total)
+        numbers = np.arange(rows).reshape(batch, time)[:, ::-1].ravel() if turned else 0
+        return numbers, (FIXED, rows)
 
-    def affine(self, rows: np.ndarray, readout: Readout, out: np.ndarray, steps: bool) -> None:
+    def _named(self, rows: int) -> tuple[np.ndarray, tuple[int, int]]:
+        """As `_listed`, of which a list is always made."""
+        listed, many = self._listed(rows)
+        return listed if isinstance(listed, np.ndarray) else np.arange(rows), many
+
+    def affine(self, rows: np.ndarray, readout: Readout, out: np.ndarray) -> None:
         """out = rows @ V.T + c, of rows for each step or for each sequence."""
         many, k, n = *rows.shape, out.shape[1]
         gemm = products()["gemm"] if readout.halved else functions(str(self.dtype))["gemm"]
         self._held.append(readout)
         self.flops += 2 * n * k * many
-        listed, counted = self._steps(many, steps)
+        listed, counted = self._named(many)
         self.library(gemm, rows, rows.strides[0], listed, 0, readout.packed, out, out.strides[0], listed, 0, counted,
                      n, k, 0, readout.start)  # fmt: skip
 
     def clear(self, array: np.ndarray) -> None:
-        """array = 0 past the lengths."""
-        self.own("clear", array, array.strides[0], self.lengths, self.batch, self.time)
+        """array = 0 past the lengths, where these vary."""
+        if self._layout is not None:
+            self.own("clear", array, array.strides[0], self.lengths, self.batch, self._layout.stride)
 
     # a layer's loop
     def reversed(self, rows: Rows) -> Rows:
@@ -248,19 +214,17 @@ class Program(Instructions):
             self.copy(start[None], origin)
         return Readout(packed, origin, False)
 
-    def affine_back(
-        self, d: np.ndarray, rows: np.ndarray, v: np.ndarray, dv: np.ndarray, dc: np.ndarray, steps: bool
-    ) -> np.ndarray:
+    def affine_back(self, d: np.ndarray, rows: np.ndarray, v: np.ndarray, dv: np.ndarray, dc: np.ndarray) -> np.ndarray:
         """The adjoint of the rows of an affine map (see `affine`, and `rnncore.cpu.dense.affine_backward`)."""
         (many, n), k = d.shape, v.shape[1]
-        table, (listed, counted) = functions(str(self.dtype)), self._steps(many, steps)
+        table, (listed, counted) = functions(str(self.dtype)), self._named(many)
         scratch = self.array(ROOM, many * 16 + 16, rows=1)
         self.flops += 2 * n * k * many
         self.library(table["outer"], d, d.strides[0], listed, 0, rows, rows.strides[0], listed, 0, dv, dv.strides[0],
                      counted, n, k, scratch, 0, 1)  # fmt: skip
         self.library(table["colsum"], d, d.strides[0], listed, 0, dc, counted, n, 0, 1)
         found = self.array(ROOM, k, rows=many)
-        self.affine(d, self.packed_map(v, v.strides[0], v.strides[1], n, k, None), found, steps)
+        self.affine(d, self.packed_map(v, v.strides[0], v.strides[1], n, k, None), found)
         return found
 
     def _begin(self, call: Call) -> None:
@@ -286,13 +250,11 @@ class Program(Instructions):
         if self._layout is None:
             self.copy(given, _from(to, rows, given))
         else:
-            self._rows(COPY, given, to, by_source=self._layout.order, by_target=0 if rows is None else rows,
-                       many=self.batch)  # fmt: skip
+            self._rows(COPY, given, to, self._layout.order, 0 if rows is None else rows, (FIXED, self.batch))
 
     def _unsorted(self, given: np.ndarray, rows: np.ndarray | None, to: np.ndarray) -> None:
         """`rows` of an array in sorted order, by default its first, to states in the caller's order."""
         if self._layout is None:
             self.copy(_from(given, rows, to), to)
         else:
-            self._rows(COPY, given, to, by_source=0 if rows is None else rows, by_target=self._layout.order,
-                       many=self.batch)  # fmt: skip
+            self._rows(COPY, given, to, 0 if rows is None else rows, self._layout.order, (FIXED, self.batch))
