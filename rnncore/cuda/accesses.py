@@ -78,11 +78,13 @@ def _from_device(size: int) -> MemoryPointer:
 
 
 def get_allocator() -> Allocator:
+    """What takes memory for arrays in this thread."""
     return getattr(_local, "allocator", None) or _from_pool
 
 
 @contextmanager
 def using_allocator(allocator: Allocator | None = None) -> Iterator[None]:
+    """Take memory otherwise within, in this thread; None: without a pool."""
     before = getattr(_local, "allocator", None)
     _local.allocator = allocator or _from_device
     try:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from . import target
 from .space import after, here, xp
 
 __all__ = ["array_type", "get", "shown_as", "taken"]
@@ -23,16 +23,6 @@ __all__ = ["array_type", "get", "shown_as", "taken"]
 array_type: Any = xp.ndarray
 get: Callable[[Any], np.ndarray] = xp.asnumpy
 _HOST, _DEVICES = (1, 3, 11), (2, 13)  # what DLPack calls memory of the host, and what CUDA's devices read
-
-
-class _Stream:
-    """A stream's handle, as CUDA's Python packages hand streams to one another."""
-
-    def __init__(self, handle: int):
-        self.handle = handle
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.handle
 
 
 class _Interface:
@@ -71,7 +61,7 @@ def taken(value: Any, what: str) -> Any:
                 raise
             kind = f"{type(value).__module__}.{type(value).__name__}"
             raise InputError(f"{what} cannot be taken from {kind}: {error}") from None
-    number = 0 if target.simulated else found.device.id
+    number = found.device.id
     if number != here():
         place = f"on device {number}, the current one is {here()}"
         raise InputError(f"{what} is {place}: make the other current, or move the array")
@@ -96,7 +86,9 @@ def _described(value: Any) -> Any:
     if stream == 0:
         raise ValueError("its stream is 0, which is ambiguous: 1 is the legacy default stream, 2 the thread's own")
     if stream is not None:
-        after(xp.cuda.Stream.from_external(_Stream(stream)).record())
+        given = xp.cuda.Event(disable_timing=True)
+        given.record(SimpleNamespace(ptr=stream))  # an object of CuPy's for it would be its owner
+        after(given)
     return xp.asarray(_Interface(value, described))
 
 

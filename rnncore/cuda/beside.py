@@ -26,6 +26,7 @@ from .weights import code_of
 __all__ = ["beside", "forked", "worthwhile"]
 
 Work = Sequence[tuple[Any, Mapping[Any, int]]]  # the loops of a block, one after another: layers and their sizes
+_FORK = 3e-5  # s of the host for a branch: its events, and its memory
 _UNIT = 512  # bytes, which CuPy's pool counts in
 _local = threading.local()
 
@@ -36,7 +37,7 @@ def beside(
 ) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
     """What blocks are run in that may run at once (see `rnncore.backends.Backend`): on streams where that is faster."""
     shapes = _shapes(works, which, layout, dtype, rounding)
-    if shapes is None or not worthwhile(shapes, device()):
+    if shapes is None or not worthwhile(shapes, device(), layout.time):
         yield nullcontext
         return
     with forked(len(works)) as branch:
@@ -58,13 +59,14 @@ def _shapes(works: Sequence[Work], which: str, layout: Layout, dtype: str, round
     return kept(layout, key, make)
 
 
-def worthwhile(shapes: Sequence[Sequence[Shape]], whole: Properties) -> bool:
+def worthwhile(shapes: Sequence[Sequence[Shape]], whole: Properties, steps: int) -> bool:
     """Whether blocks take less time at once, each on its share of the device, than one after another on all of it."""
     if whole.multiprocessors < len(shapes):
         return False
     part = shared_out(whole, len(shapes))
     together = max(_seconds(block, part) for block in shapes)
-    return together < sum(_seconds(block, whole) for block in shapes)
+    apart = sum(_seconds(block, whole) for block in shapes)
+    return steps * (apart - together) > _FORK * len(shapes)
 
 
 def _seconds(shapes: Sequence[Shape], device: Properties) -> float:

@@ -62,6 +62,7 @@ class ndarray:
     itemsize = property(lambda self: self.host.itemsize)
     strides = property(lambda self: self.host.strides)
     flags = property(lambda self: self.host.flags)
+    device = property(lambda self: SimpleNamespace(id=0))
     T = property(lambda self: ndarray(self.host.T))
     data = property(lambda self: SimpleNamespace(ptr=Address(self.host)))
 

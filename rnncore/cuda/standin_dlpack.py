@@ -24,14 +24,6 @@ _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
 
-class _Handle:
-    def __init__(self, handle: int):
-        self.handle = handle
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.handle
-
-
 class _Capsule:
     """What NumPy reads a capsule of."""
 
@@ -60,7 +52,7 @@ def capsule_of(host: np.ndarray, stream: int | None = None, max_version: tuple[i
     if stream == 0:
         raise ValueError("stream 0 is ambiguous: 1 is the legacy default stream, 2 the thread's own")
     if stream != -1:
-        Stream.from_external(_Handle(1 if stream is None else stream)).wait_event(get_current_stream().record())
+        Stream.at(1 if stream is None else stream).wait_event(get_current_stream().record())
     capsule = host.__dlpack__(max_version=max_version)
     _move(capsule, _CPU, _CUDA)
     return capsule

@@ -38,8 +38,8 @@ class Event:
     def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False):
         self.clock: Clock = {}
 
-    def record(self, stream: Stream | None = None) -> None:
-        stream = stream or get_current_stream()
+    def record(self, stream: Any = None) -> None:
+        stream = get_current_stream() if stream is None else Stream.at(stream.ptr)
         merge(stream.clock, _host())
         self.clock = dict(stream.clock)
 
@@ -67,13 +67,9 @@ class Stream:
         self._known[self.ptr] = self
 
     @classmethod
-    def from_external(cls, other: Any) -> Stream:
-        """The stream whose handle another library hands over: 1 is the legacy default stream, 2 the thread's own."""
-        _, handle = other.__cuda_stream__()
+    def at(cls, handle: int) -> Stream:
+        """The stream of a handle: 1 is the legacy default stream, 2 the thread's own."""
         return cls._known.get(0 if handle == 1 else handle) or cls(handle=handle)
-
-    def __cuda_stream__(self) -> tuple[int, int]:
-        return 0, self.ptr
 
     def __enter__(self) -> Stream:
         _stack().append(self)
@@ -111,4 +107,5 @@ def _stack() -> list[Stream]:
 
 
 def get_current_stream() -> Stream:
+    """What this thread's work is given to."""
     return _stack()[-1]

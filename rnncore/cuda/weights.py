@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..lang.cell import Stepped
 from ..lang.graph import Node
 from ..plan.kernels import plan_of
@@ -82,6 +83,10 @@ def prepare(
     rounding: Rounding = EXACT,
 ) -> Prepared:  # fmt: skip
     """Kernels and packed weights of a layer (see `rnncore.backends`); what is not float32 is never rounded."""
+    for array in [*params.values()][:1]:  # all are views of one vector
+        if array.device.id != here():
+            place = f"on device {array.device.id}, the current one is {here()}"
+            raise InputError(f"the parameters are {place}: make the other current, or move them")
     rounding = rounding if dtype == "float32" else EXACT
     step, code = layer.step, code_of(layer.step, which, dtype, bool(rounding.functions))
     values = call_values(step, params, sizes, dtype, put)

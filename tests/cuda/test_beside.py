@@ -57,7 +57,7 @@ def arrays(found):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    monkeypatch.setattr(beside, "worthwhile", lambda shapes, whole: True)
+    monkeypatch.setattr(beside, "worthwhile", lambda *_: True)
 
 
 @pytest.mark.parametrize("given", [{}, {"checkpoint": 2}], ids=["whole", "checkpoint"])
@@ -215,14 +215,16 @@ def shapes(units, batch, which="forward"):
     return [shape_of(code_of(layer.step, which, "float32"), sizes, layout_of(np.full(batch, 100), True), "")]
 
 
-@pytest.mark.parametrize("units, batch, better", [(64, 32, True), (512, 1, True), (1024, 8, False)])
-def test_the_model_says_whether_it_is_worth_it(units, batch, better):
-    assert beside.worthwhile([shapes(units, batch)] * 2, H200) == better
+@pytest.mark.parametrize("units, batch, steps, better", [
+    (64, 32, 100, True), (64, 32, 10, False), (512, 1, 100, True), (1024, 8, 1000, False),
+])  # fmt: skip
+def test_the_model_says_whether_it_is_worth_it(units, batch, steps, better):
+    assert beside.worthwhile([shapes(units, batch)] * 2, H200, steps) == better
 
 
 def test_a_device_is_not_shared_among_more_than_it_has():
     small = target.Properties("one", (9, 0), 1, 65536, 8, 1 << 30)
-    assert not beside.worthwhile([shapes(8, 1)] * 2, small)
+    assert not beside.worthwhile([shapes(8, 1)] * 2, small, 1000)
     assert launch.shared_out(H200, 2).multiprocessors == 66 and launch.shared_out(small, 2).multiprocessors == 1
 
 
