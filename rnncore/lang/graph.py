@@ -139,7 +139,8 @@ class Arithmetic:
     def __bool__(self):
         raise fail(
             "`if`, `while`, `and`, `or` and `not` cannot decide on a symbol: the step is traced once, "
-            "before there are numbers; write where(condition, a, b), or decide on an option"
+            "before there are numbers; write where(condition, a, b), with & | ~ between conditions, or decide on an "
+            "option"
         )
 
     def __float__(self):
@@ -167,7 +168,7 @@ class Arithmetic:
         raise fail("a symbol cannot be written to: it stands for a vector of units; give a new value a new name")
 
     def __len__(self):
-        raise fail("the number of units is not known while the step is traced: mean() divides by it")
+        raise fail("the number of units is not known while the step is traced: size(a) stands for it")
 
     def __mod__(self, other):
         raise fail("there is no division with remainder in the language of steps")

@@ -33,7 +33,7 @@ def a_while_loop(w, x, h):
 
 
 def and_between_symbols(w, x, h):
-    return where(h > 0 and h < 1, h, 0)  # <- write where(condition, a, b)
+    return where(h > 0 and h < 1, h, 0)  # <- with & | ~ between conditions
 
 
 def python_max(w, x, h):
@@ -119,7 +119,7 @@ def a_loop_over_a_symbol(w, x, h):
 
 
 def a_length(w, x, h):
-    return h / len(h)  # <- the number of units is not known
+    return h / len(h)  # <- size(a) stands for it
 
 
 def a_remainder(w, x, h):
