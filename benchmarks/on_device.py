@@ -129,7 +129,9 @@ def layers(one: Case, kind: str, lengths: np.ndarray | None) -> Calls:
 
 def _agree(mine: Callable, other: Callable, bound: float) -> None:
     """Refuse a row where PyTorch computes something else than we do: its time would mean nothing."""
-    want, got = mine().detach().float(), other().detach().float().swapaxes(0, 1)
+    import torch
+
+    want, got = torch.as_tensor(mine()).float(), other().detach().float().swapaxes(0, 1)
     far = float((got - want).abs().max() / want.abs().max())
     if not far < bound:
         raise RuntimeError(f"results differ by {far:.2g} of the largest value; at most {bound} is rounding")
