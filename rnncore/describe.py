@@ -8,14 +8,13 @@ from typing import Any
 from .description import FORMAT
 from .errors import InputError, RnncoreError
 from .inputs import Tokens
-from .network import Network
 from .registry import current
 
-__all__ = ["network_from", "layer_from"]
+__all__ = ["arguments_of", "layer_from"]
 
 
-def network_from(text: str) -> Network:
-    """The network of a JSON text (see `Network.to_json`)."""
+def arguments_of(text: str) -> tuple[Any, ...]:
+    """What the network of a JSON text is made from, in the order of `Network` (see `Network.to_json`)."""
     try:
         data = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
@@ -30,8 +29,8 @@ def network_from(text: str) -> Network:
         inputs = Tokens(inputs["tokens"])
     elif isinstance(inputs, dict) and set(inputs) == {"named"}:
         inputs = _named(inputs["named"])
-    return Network(layer_from(data["layer"]), inputs, data["outputs"], data["mode"], data["initial_state"],
-                   data.get("feed", "every"))  # fmt: skip
+    given = inputs, data["outputs"], data["mode"], data["initial_state"]
+    return layer_from(data["layer"]), *given, data.get("feed", "every")
 
 
 def layer_from(data: Any):

@@ -495,6 +495,6 @@ class Network(Description):
         InputError
             The text is no description, or names a component that is unknown or has changed.
         """
-        from .describe import network_from
+        from .describe import arguments_of
 
-        return network_from(text)
+        return cls(*arguments_of(text))

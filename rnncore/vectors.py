@@ -13,13 +13,12 @@ from .errors import InputError
 from .inputs import Batch, Tokens, as_array, as_batch, as_lengths, as_numbers, by_name
 
 if TYPE_CHECKING:
-    from .network import Network
     from .params import Params
 
 __all__ = ["batch_of", "bridge", "bridge_back", "bridge_names", "bridge_parameters", "spread_back"]
 
 
-def batch_of(net: Network, dtype, x, lengths, steps=None, state=None, backend: Backend | None = None) -> Batch:
+def batch_of(net, dtype, x, lengths, steps=None, state=None, backend: Backend | None = None) -> Batch:
     """Check what is given for the inputs, of sequences or not, and lay it out, where `backend` has its numbers.
 
     Raises
@@ -61,7 +60,7 @@ def _without_inputs(size: int, time: int, lengths, backend: Backend | None) -> B
     return Batch({}, np.arange(size, dtype=np.int64) * time, counts, time, "padded", full, backend=backend)
 
 
-def _steps(net: Network, steps) -> int:
+def _steps(net, steps) -> int:
     """The number of steps of a call.
 
     Raises
@@ -82,7 +81,7 @@ def _steps(net: Network, steps) -> int:
     return number
 
 
-def _vectors(net: Network, given: Mapping[str, Any], complex_too: bool, backend: Backend | None) -> dict[str, Any]:
+def _vectors(net, given: Mapping[str, Any], complex_too: bool, backend: Backend | None) -> dict[str, Any]:
     """Inputs of one vector (or token) a sequence, checked.
 
     Raises
@@ -108,7 +107,7 @@ def _vectors(net: Network, given: Mapping[str, Any], complex_too: bool, backend:
     return checked
 
 
-def _spread(net: Network, vectors: Mapping[str, Any], steps: int, xp) -> dict[str, Any]:
+def _spread(net, vectors: Mapping[str, Any], steps: int, xp) -> dict[str, Any]:
     """Vectors as sequences of `steps` steps, as the network's `feed` says."""
     if net.feed != "first":
         return {name: xp.repeat(v[:, None], steps, 1) for name, v in vectors.items()}
@@ -121,13 +120,13 @@ def _spread(net: Network, vectors: Mapping[str, Any], steps: int, xp) -> dict[st
     return spread
 
 
-def spread_back(net: Network, d: np.ndarray) -> np.ndarray:
+def spread_back(net, d: np.ndarray) -> np.ndarray:
     """Adjoint (batch, features) of a vector, from that of its sequence (batch, steps, features)."""
     return (d[:, :1] if net.feed == "first" else d).sum(1)
 
 
 # a vector as the initial state
-def bridge_parameters(net: Network):
+def bridge_parameters(net):
     """(path, shape, role, start, the author's line) of the maps from the vector to each state."""
     for path, (size,) in net.state_shapes.items():
         matrix, bias = bridge_names(path)
@@ -135,7 +134,7 @@ def bridge_parameters(net: Network):
         yield bias, (size,), "bias", None, None
 
 
-def bridge(net: Network, params: Params, batch: Batch) -> dict[str, np.ndarray]:
+def bridge(net, params: Params, batch: Batch) -> dict[str, np.ndarray]:
     """Initial states by name: s_0 = W x + b, and what the caller gives in place of it."""
     affine = backend_of(params.device).affine
     assert batch.vector is not None

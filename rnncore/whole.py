@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from .batch import is_tokens
-from .bound import Bound
 from .cpu import memory
 from .cpu.memory import address_of, take
 from .cpu.pool import available_threads
@@ -37,7 +36,7 @@ class Whole:
     With lengths, calls may have fewer steps than `time`.
     """
 
-    def __init__(self, run: Bound, batch: int, time: int, varied: bool):
+    def __init__(self, run: Any, batch: int, time: int, varied: bool):
         self._steps = steps = Steps(run, batch, True, time, varied)
         self.short = steps.program.short  # too short for threads
         self.used = 0  # when it was asked for last
@@ -160,7 +159,7 @@ class Shapes:
 class Calls(Shapes):
     """The programs of a bound network's calls of whole sequences, full or with lengths."""
 
-    def __init__(self, run: Bound):
+    def __init__(self, run: Any):
         super().__init__(run.net, run.dtype)
         self._run, self.fit = run, self.fit and run.device == "cpu"
 
