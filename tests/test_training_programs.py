@@ -282,18 +282,19 @@ def test_loops_that_are_worth_threads_give_the_same_bits(again, monkeypatch):
 
 
 def test_threads_train_with_one_network_at_once():
+    """Full batches and ragged ones, whose lengths come with each call, so that some share their program."""
     own = rn.Network(stress.stacked(stress.memory(24), stress.gated(24)), inputs=3, outputs=2)
-    values = own.init(seed=0)
-    data = [inputs_of(own, batch, 60, "float32") for batch in (1, 1, 9)]
-    data[1] += 1
-    wanted, wrong = [step(fresh(own), values, given) for given in data], []
+    values, one, more = own.init(seed=0), inputs_of(own, 1, 60, "float32"), inputs_of(own, 9, 60, "float32")
+    ends = [{"lengths": lengths} for lengths in (np.arange(9) * 7, np.arange(60, 51, -1))]
+    work = [(one, {}), (one + 1, {}), (more, {}), *((more, end) for end in ends)]
+    wanted, wrong = [step(fresh(own), values, data, **given) for data, given in work], []
 
-    def work(k):
-        for _ in range(40):
-            got = step(own, values, data[k])
-            wrong.extend(i for i in (0, 2, 4) if not np.array_equal(got[i], wanted[k][i]))
+    def caller(k):
+        for _ in range(30):
+            got = step(own, values, work[k][0], **work[k][1])
+            wrong.extend((k, i) for i in (0, 2, 4) if not np.array_equal(got[i], wanted[k][i]))
 
-    threads = [threading.Thread(target=work, args=(k % 3,)) for k in range(6)]
+    threads = [threading.Thread(target=caller, args=(k % len(work),)) for k in range(2 * len(work))]
     for thread in threads:
         thread.start()
     for thread in threads:

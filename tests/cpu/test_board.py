@@ -57,6 +57,22 @@ def test_who_waits_helps():
     assert not any(helper.is_alive() for helper in helpers)
 
 
+def test_who_waits_leaves_when_its_place_is_needed():
+    count, room = np.zeros(1, np.int64), np.full(1, 2)
+    wait = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(wait_address())
+    waiting = [
+        threading.Thread(target=wait, args=(address_of(count), 1, 0, address_of(room), part), daemon=True)
+        for part in (1, 2)
+    ]
+    for thread in waiting:
+        thread.start()
+    for left in (2, 1, 0):
+        room[0] = left
+        for thread in waiting[left:]:
+            thread.join(20)
+        assert [thread.is_alive() for thread in waiting] == [part <= left for part in (1, 2)]
+
+
 @pytest.mark.parametrize("cell", [rn.cells.gru, rn.cells.lstm])
 @pytest.mark.parametrize("weights", ["", "bfloat16"])
 def test_one_sequence_has_the_same_bits_with_any_number_of_threads(cell, weights, monkeypatch):

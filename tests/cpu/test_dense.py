@@ -1,14 +1,22 @@
 """Products of every shape: register tiles, panels and what is left over at their edges."""
 
+import copy
+import ctypes
+
 import numpy as np
 import pytest
+import stress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rnncore as rn
+from rnncore.cpu import dense, loop, pool
 from rnncore.cpu.dense import affine, affine_backward
+from rnncore.cpu.loop import functions
 from rnncore.testing import same_bits
 
 BOUND = {"float32": 3e-6, "float64": 3e-15}
+rng = np.random.default_rng(0)
 sizes = st.one_of(st.integers(1, 20), st.integers(1, 200))
 
 
@@ -71,6 +79,38 @@ def test_the_bits_do_not_depend_on_the_threads(monkeypatch):
         results.append((affine(rows, v, c), affine_backward(dy, rows, v, dv, dc), dv, dc))
     same_bits("2 threads", results[1], results[0])
     same_bits("3 threads", results[2], results[0])
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_worker_leaves_a_product_after_its_task_when_another_call_needs_its_place(room, monkeypatch):
+    net, names = rn.Network(stress.gated(20), inputs=3, outputs=5), {at: n for n, at in functions("float32").items()}
+    params, x, done = net.init(seed=0), rng.standard_normal((4, 9, 3)), {}
+
+    def step():
+        y, _, tape = (own := copy.copy(net)).forward(params, x)
+        return y, own.backward(params, tape, y)[2].flat
+
+    def worker_first(work, job, threads):
+        counts, many = (
+            load(job, k) for k in {"team": (10, 11), "team_sums": (13, 14), "team_pack": (3, 1)}[names[work]]
+        )
+        pool._room[0] = room
+        function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(work)
+        function(job, 1)
+        done[names[work]] = load(counts, 1) == (many if room else 1)
+        function(job, 0)
+
+    want = step()
+    monkeypatch.setenv("RNNCORE_NUM_THREADS", "2")
+    for module, name in ((dense, "_PARALLEL_FLOPS"), (loop, "PARALLEL_BYTES")):
+        monkeypatch.setattr(module, name, 0)
+        monkeypatch.setattr(module, "run_team", worker_first)
+    same_bits("a worker first", step(), want)
+    assert done == {"team": True, "team_sums": True, "team_pack": True}
+
+
+def load(address, k):
+    return ctypes.c_int64.from_address(address + 8 * k).value
 
 
 def test_rows_of_any_strides():

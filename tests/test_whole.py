@@ -1,0 +1,79 @@
+"""Tables of programs: whole whoever asks at one time, and a program's memory is used again."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import stress
+
+import rnncore as rn
+from rnncore.cpu import memory
+from rnncore.whole import Shapes
+
+net = rn.Network(stress.stacked(stress.memory(24), stress.gated(24)), inputs=3, outputs=2)
+params = net.init(seed=0)
+
+
+class Slow(dict):
+    """Where other threads have time to come between looking and taking."""
+
+    def __iter__(self):
+        found = super().__iter__()
+        time.sleep(0.001)
+        return found
+
+
+class Table(Shapes):
+    """Of programs that are nothing but their shapes."""
+
+    def __init__(self):
+        super().__init__(net, params.dtype)
+        self._kept, self._seen = Slow(), Slow()
+
+    def write(self, batch, time, which):
+        return Program(batch, time, which)
+
+
+class Program:
+    short = True
+
+    def __init__(self, *key):
+        self.key, self.last = key, 0
+
+    @property
+    def used(self):
+        time.sleep(0.0001)
+        return self.last
+
+    @used.setter
+    def used(self, value):
+        self.last = value
+
+
+def test_sixteen_threads_ask_for_programs_of_many_shapes():
+    table, start = Table(), threading.Barrier(16, timeout=20)
+
+    def caller(k):
+        start.wait()
+        shapes = [(1 + k, 1 + t, t % 2 == 0) for t in range(10)]
+        return [(shape, table.of(*shape)) for shape in shapes for _ in range(3)]
+
+    with ThreadPoolExecutor(16) as threads:
+        found = [pair for pairs in threads.map(caller, range(16)) for pair in pairs]
+    assert all(program is None or program.key == shape for shape, program in found)
+    assert len(table._kept) == 8 and len(table._seen) == 64 and any(p for _, p in found)
+
+
+def test_training_steps_of_a_shape_take_no_new_memory(monkeypatch):
+    new, shelf, x = [], memory._Shelf(), np.ones((9, 300, 3), "float32")
+    get = shelf.get
+    shelf.get = lambda size: found if (found := get(size)) is not None else new.append(size)
+    monkeypatch.setattr(memory, "_shelf", shelf)
+    for lengths in (None, np.arange(9) * 37):
+        for turn in range(6):
+            y, _, tape = net.forward(params, x, lengths=lengths)
+            dx, _, grads = net.backward(params, tape, y)
+            del y, tape, dx, grads
+            assert turn < 3 or not new, turn
+            new.clear()
