@@ -2,7 +2,9 @@
 
 import gc
 import threading
+import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ import stress
 from stepwise import NETWORKS, at, net, params, swing, x
 
 import rnncore as rn
+from rnncore import device_stream
+from rnncore.device_stream import DeviceStream
 from rnncore.errors import InputError
 from rnncore.testing import example, same_bits
 
@@ -101,6 +105,48 @@ def test_threads_take_turns_at_one_stream():
     for thread in threads:
         thread.join()
     assert set(got) == want  # every state was gone through once, whoever did
+
+
+translator = rn.Network(rn.topologies.encoder_decoder(stress.gated(4), stress.gated(4), outputs=3), inputs=3)
+KINDS = {
+    "stream": lambda: net.stream(params, batch=2),
+    "device": lambda: DeviceStream(net, params, batch=2),  # which asks nothing of a device
+    "decoder": lambda: translator.stream(translator.init(seed=0, dtype="float64"), x=x),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("what", ["step", "state", "reset"])
+def test_who_comes_during_a_step_waits_for_its_end(what, kind, monkeypatch):
+    stream, twin, begun = KINDS[kind](), KINDS[kind](), threading.Event()
+    if not hasattr(stream, what):
+        pytest.skip("a decoder has written what it has written")
+    given = () if kind == "decoder" else (x[:, 0],)
+    do = {"step": lambda it: it.step(*given), "state": lambda it: it.state, "reset": lambda it: it.reset()}[what]
+
+    def slow(work):
+        def slowly(*given):
+            begun.set()
+            time.sleep(0.05)
+            found = work(*given)
+            time.sleep(0.05)
+            return found
+
+        return slowly
+
+    if kind == "device":
+        monkeypatch.setattr(device_stream, "infer", slow(device_stream.infer))
+    elif kind == "decoder":
+        stream._run.go = slow(stream._run.go)
+    else:
+        stream._go = slow(stream._go)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(stream.step, *given)
+        begun.wait(20)
+        second = threads.submit(do, stream)
+    want = twin.step(*given), do(twin)
+    np.testing.assert_equal((first.result(), second.result()), want)
+    np.testing.assert_equal(stream.state, twin.state)
 
 
 def test_streams_of_one_network_do_not_meet():
