@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 import stress
 
 import rnncore as rn
@@ -19,9 +20,9 @@ class Slow(dict):
     """Where other threads have time to come between looking and taking."""
 
     def __iter__(self):
-        found = super().__iter__()
+        found = list(super().__iter__())
         time.sleep(0.001)
-        return found
+        return iter(found)
 
 
 class Table(Shapes):
@@ -65,15 +66,22 @@ def test_sixteen_threads_ask_for_programs_of_many_shapes():
     assert len(table._kept) == 8 and len(table._seen) == 64 and any(p for _, p in found)
 
 
-def test_training_steps_of_a_shape_take_no_new_memory(monkeypatch):
+@pytest.mark.parametrize("lengths", [None, np.arange(9) * 37])
+@pytest.mark.parametrize("way", ["calls", "training steps"])
+def test_of_a_shape_that_comes_again_no_new_memory_is_taken(way, lengths, monkeypatch):
     new, shelf, x = [], memory._Shelf(), np.ones((9, 300, 3), "float32")
-    get = shelf.get
+    get, run = shelf.get, net.bind(params)
     shelf.get = lambda size: found if (found := get(size)) is not None else new.append(size)
     monkeypatch.setattr(memory, "_shelf", shelf)
-    for lengths in (None, np.arange(9) * 37):
-        for turn in range(6):
+
+    def work():
+        if way == "calls":
+            run(x, lengths=lengths)
+        else:
             y, _, tape = net.forward(params, x, lengths=lengths)
-            dx, _, grads = net.backward(params, tape, y)
-            del y, tape, dx, grads
-            assert turn < 3 or not new, turn
-            new.clear()
+            net.backward(params, tape, y)
+
+    for turn in range(6):
+        new.clear()
+        work()
+        assert turn < 3 or not new, turn

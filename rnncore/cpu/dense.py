@@ -49,9 +49,9 @@ def _product(rows: np.ndarray, w: np.ndarray, by_k: int, by_n: int, k: int, n: i
         return out
     threads = _threads(len(rows), k, n)
     slices = 1 if threads == 1 else _SLICES * threads
-    turn, code = np.zeros(2, np.int64), functions(dtype)
+    turn, code = np.zeros(1, np.int64), functions(dtype)
     a, i, p, c, o, t = (address_of(v) for v in (rows, index, packed, out, origin, turn))
-    ends = (t, slices, code["gemm"], code["wait"], room_address())
+    ends = (t, slices, code["gemm"], room_address())
     job = np.array([a, rows.strides[0], i, p, c, n * out.itemsize, o, len(rows), n, k, *ends], np.int64)
     run_team(code["team"], address_of(job), threads)
     return out
@@ -71,10 +71,10 @@ def affine_backward(d: np.ndarray, rows: np.ndarray, v: np.ndarray, dv: np.ndarr
     n, k = v.shape
     if len(d):
         index, threads, code = _positions(len(d)), _threads(len(d), k, n), functions(dtype)
-        scratch, turn = empty((threads, len(d) * 16 + 16), dtype), np.zeros(2, np.int64)
+        scratch, turn = empty((threads, len(d) * 16 + 16), dtype), np.zeros(1, np.int64)
         a, i, b, c, sums, s, t = (address_of(x) for x in (d, index, rows, dv, dc, scratch, turn))
         parts = 1 if threads == 1 else _SLICES * threads
-        ends = (t, parts, code["outer"], code["colsum"], code["wait"], room_address())
+        ends = (t, parts, code["outer"], code["colsum"], room_address())
         where = (a, d.strides[0], i, b, rows.strides[0], c, dv.strides[0], sums)
         job = np.array([*where, len(d), n, k, s, scratch.strides[0], *ends], np.int64)
         run_team(code["team_sums"], address_of(job), threads)

@@ -68,7 +68,7 @@ transpose = F.transpose
 add = OPS["add"]
 COUNT, ITEM, WIDEST = {count}, {item}, {widest}
 WEIGHT, load_weight = {weight}, {loads}
-call_library, call_five = call(16), call(5)
+call_library = call(16)
 """
 
 
@@ -227,7 +227,7 @@ def pack(table, many, base, source, u0, u1, u2, u3, u4, u5, u6, u7, u8, u9, u10,
 
 
 def _team(name: str, head: str, tasks: str, body: str) -> str:
-    """A function of a team: each thread takes tasks until none is left, leaves when its place is needed, or waits."""
+    """A function of a team: each thread takes tasks until none is left, or leaves when its place is needed."""
     return f"""\
 @lowered
 def {name}(job, part):
@@ -235,12 +235,9 @@ def {name}(job, part):
     task = fetch_add(turn, 1)
     while task < {tasks}:
 {body}
-        fetch_add(turn + 8, 1)
         if load_acquire(room) < part:
             return
         task = fetch_add(turn, 1)
-    if part == 0:
-        call_five(wait, (turn + 8, {tasks}, 0, room, 0))
 
 """
 
@@ -250,7 +247,7 @@ _TEAMS = (
     a, lda, rows, packed = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
     c, ldc, start, m = load_int(job + 32), load_int(job + 40), load_int(job + 48), load_int(job + 56)
     n, k, turn, slices = load_int(job + 64), load_int(job + 72), load_int(job + 80), load_int(job + 88)
-    gemm, wait, room = load_int(job + 96), load_int(job + 104), load_int(job + 112)""", "slices", """\
+    gemm, room = load_int(job + 96), load_int(job + 104)""", "slices", """\
         first, last = task * m // slices, (task + 1) * m // slices
         own = rows + 8 * first
         call_library(gemm, (a, lda, own, 0, packed, c, ldc, own, 0, last - first, n, k, 0, start, 0, 0))"""),
@@ -259,13 +256,13 @@ _TEAMS = (
     ldb, c, ldc, sums = load_int(job + 32), load_int(job + 40), load_int(job + 48), load_int(job + 56)
     rows, m, n, scratch = load_int(job + 64), load_int(job + 72), load_int(job + 80), load_int(job + 88)
     stride, turn, parts, outer = load_int(job + 96), load_int(job + 104), load_int(job + 112), load_int(job + 120)
-    colsum, wait, room = load_int(job + 128), load_int(job + 136), load_int(job + 144)
+    colsum, room = load_int(job + 128), load_int(job + 136)
     own = scratch + part * stride""", "parts", """\
         call_library(outer, (a, lda, index, 0, b, ldb, index, 0, c, ldc, rows, m, n, own, task, parts))
         call_library(colsum, (a, lda, index, 0, sums, rows, m, task, parts, 0, 0, 0, 0, 0, 0, 0))"""),
     _team("team_pack", """\
     table, many, base, turn = load_int(job), load_int(job + 8), load_int(job + 16), load_int(job + 24)
-    wait, room, source = load_int(job + 32), load_int(job + 40), load_int(job + 48)""", "many", """\
+    room, source = load_int(job + 32), load_int(job + 40)""", "many", """\
         pack(table + 80 * task, 1, base, source, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)"""),
 )  # fmt: skip
 

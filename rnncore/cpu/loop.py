@@ -214,8 +214,8 @@ class Packing:
         if threads == 1:
             native(self.dtype, "pack")(address_of(table), len(table), to)
             return
-        turn, code = np.zeros(2, np.int64), functions(self.dtype)
-        job = np.array([address_of(table), len(table), to, address_of(turn), code["wait"], room_address(), 0], np.int64)
+        turn, code = np.zeros(1, np.int64), functions(self.dtype)
+        job = np.array([address_of(table), len(table), to, address_of(turn), room_address(), 0], np.int64)
         run_team(code["team_pack"], address_of(job), threads)
 
 

@@ -226,8 +226,8 @@ def available_threads() -> int:
 def run_team(work: int, job: int, threads: int) -> None:
     """Call the C function at address `work` as ``work(job, 0)`` here and as ``work(job, k)`` in other threads.
 
-    ``work(job, 0)`` must return when every task of the job is done, and do all of them if nobody else comes; the
-    others take tasks until none is left. All have returned when `run_team` does.
+    Each takes tasks until none is left; ``work(job, 0)`` must do all of them if nobody else comes. All who have begun
+    have returned when `run_team` does.
     """
     launch = _native()["launch"]
     with_team(threads, lambda boxes, workers: launch(boxes, workers, work, job))

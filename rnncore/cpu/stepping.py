@@ -194,9 +194,9 @@ class Program(Instructions):
         if to.nbytes <= PARALLEL_BYTES or not workers:
             self.library(known["pack"], table, len(table), to, source)
             return
-        turn = self.ints(2)
+        turn = self.ints(1)
         self.zero(turn)
-        given = table, len(table), to, turn, known["wait"], room_address(), source
+        given = table, len(table), to, turn, room_address(), source
         job = np.array([self._of(one) for one in given], np.int64)
         self._held.append(job)
         self.workers = max(self.workers, workers)

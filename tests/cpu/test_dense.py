@@ -91,13 +91,11 @@ def test_a_worker_leaves_a_product_after_its_task_when_another_call_needs_its_pl
         return y, own.backward(params, tape, y)[2].flat
 
     def worker_first(work, job, threads):
-        counts, many = (
-            load(job, k) for k in {"team": (10, 11), "team_sums": (13, 14), "team_pack": (3, 1)}[names[work]]
-        )
+        turn, many = (load(job, k) for k in {"team": (10, 11), "team_sums": (13, 14), "team_pack": (3, 1)}[names[work]])
         pool._room[0] = room
         function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(work)
         function(job, 1)
-        done[names[work]] = load(counts, 1) == (many if room else 1)
+        done[names[work]] = load(turn, 0) == (many + 1 if room else 1)
         function(job, 0)
 
     want = step()
