@@ -3,23 +3,17 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
-from ..registry import current
+from .fields import Cell, Layers, Out, Quiet, Seed, Units, argument, defaults_of, files, training
 from .options import Components
 
 __all__ = ["GenerateOptions"]
 
-_network = partial(Option, rich_help_panel="Network")
-_training = partial(Option, rich_help_panel="Training")
 _sample = partial(Option, rich_help_panel="Sample", show_default=False)
-_files = partial(Option, rich_help_panel="Files")
-
-
-def _default(key: str) -> Any:
-    return current().defaults("generation").get(key)
+_default = defaults_of("generation")
 
 
 @dataclass(kw_only=True)
@@ -28,22 +22,20 @@ class GenerateOptions(Components):
 
     text: Annotated[
         Path | None,
-        Argument(metavar="TEXT", show_default=False, help="A text to learn, UTF-8. By default Shakespeare's sonnets."),
+        argument(metavar="TEXT", help="A text to learn, UTF-8. By default Shakespeare's sonnets."),
     ] = None
 
-    cell: Annotated[
-        str, _network(metavar="NAME", help="A cell. `rnncore plugins cell` lists them.")
-    ] = _default("cell")  # fmt: skip
-    units: Annotated[int, _network(min=1, metavar="N", help="Units of each layer.")] = _default("units")
-    layers: Annotated[int, _network(min=1, metavar="N", help="Stacked layers.")] = _default("layers")
+    cell: Cell = _default("cell")
+    units: Units = _default("units")
+    layers: Layers = _default("layers")
 
-    lr: Annotated[float, _training(metavar="X", help="Learning rate at first.")] = _default("lr")
-    epochs: Annotated[int, _training(min=1, metavar="N", help="Passes over the text.")] = _default("epochs")
-    batch: Annotated[int, _training(min=1, metavar="N", help="Pieces that are read side by side.")] = _default("batch")
+    lr: Annotated[float, training(metavar="X", help="Learning rate at first.")] = _default("lr")
+    epochs: Annotated[int, training(min=1, metavar="N", help="Passes over the text.")] = _default("epochs")
+    batch: Annotated[int, training(min=1, metavar="N", help="Pieces that are read side by side.")] = _default("batch")
     truncate: Annotated[
-        int, _training(min=1, metavar="N", help="Characters of a chunk: the state goes on, the gradient does not.")
+        int, training(min=1, metavar="N", help="Characters of a chunk: the state goes on, the gradient does not.")
     ] = _default("truncate")
-    seed: Annotated[int, _training(min=0, metavar="N", help="The same seed, the same numbers.")] = 0
+    seed: Seed = 0
 
     prompt: Annotated[str | None, _sample(metavar="TEXT", help="How it begins. By default with a new line.")] = None
     characters: Annotated[
@@ -60,7 +52,7 @@ class GenerateOptions(Components):
 
     model: Annotated[
         Path | None,
-        _files("--model", "-m", metavar="FILE", show_default=False, help="Write with this model; nothing is learned."),
+        files("--model", "-m", metavar="FILE", show_default=False, help="Write with this model; nothing is learned."),
     ] = None
-    out: Annotated[Path, _files("--out", "-o", metavar="DIR", help="Folder of the results.")] = Path("rnncore-text")
-    quiet: Annotated[bool, _files("--quiet", "-q", help="No progress bar.")] = False
+    out: Out = Path("rnncore-text")
+    quiet: Quiet = False

@@ -11,7 +11,22 @@ from typing import Annotated, Any, Literal, get_type_hints
 from typer import Argument, Option
 
 from ..errors import InputError
-from ..registry import current, load_file
+from ..registry import load_file
+from .fields import (
+    Cell,
+    Epochs,
+    Layers,
+    Out,
+    Quiet,
+    Resume,
+    Seed,
+    Units,
+    argument,
+    defaults_of,
+    files,
+    network,
+    training,
+)
 
 __all__ = [
     "DoctorOptions", "EvaluateOptions", "ExplainOptions", "PluginsOptions", "PredictOptions", "TrainOptions",
@@ -21,15 +36,8 @@ __all__ = [
 _KINDS = ("cell", "topology", "stack", "loss", "optimizer", "schedule")
 MODEL = Path("rnncore-run/model.safetensors")
 
-_network = partial(Option, rich_help_panel="Network")
-_training = partial(Option, rich_help_panel="Training")
-_files = partial(Option, rich_help_panel="Files")
 _column = partial(Option, rich_help_panel="Columns of a .csv file")
-_data = partial(Argument, show_default=False)
-
-
-def _default(key: str) -> Any:
-    return current().defaults("command").get(key)
+_default = defaults_of("command")
 
 
 @dataclass(kw_only=True)
@@ -38,7 +46,7 @@ class Components:
 
     plugin: Annotated[
         list[Path] | None,
-        _files(metavar="FILE", help="A Python file with components of your own. May be repeated."),
+        files(metavar="FILE", help="A Python file with components of your own. May be repeated."),
     ] = None
 
     def load(self) -> None:
@@ -86,54 +94,52 @@ class TrainOptions(Targets):
 
     train: Annotated[
         Path | None,
-        _data(metavar="TRAIN", help="What to learn: .ts, .npz or long .csv. By default Japanese Vowels."),
+        argument(metavar="TRAIN", help="What to learn: .ts, .npz or long .csv. By default Japanese Vowels."),
     ] = None
     test: Annotated[
-        Path | None, _data(metavar="TEST", help="What to be tested on. It is read once, at the end.")
+        Path | None, argument(metavar="TEST", help="What to be tested on. It is read once, at the end.")
     ] = None
 
-    cell: Annotated[
-        str, _network(metavar="NAME", help="A cell. `rnncore plugins cell` lists them.")
-    ] = _default("cell")  # fmt: skip
-    units: Annotated[int, _network(min=1, metavar="N", help="Units of each layer.")] = _default("units")
-    layers: Annotated[int, _network(min=1, metavar="N", help="Stacked layers.")] = _default("layers")
+    cell: Cell = _default("cell")
+    units: Units = _default("units")
+    layers: Layers = _default("layers")
     topology: Annotated[
-        str, _network(metavar="NAME", help="Each layer is put into it. `rnncore plugins topology` lists.")
+        str, network(metavar="NAME", help="Each layer is put into it. `rnncore plugins topology` lists.")
     ] = _default("topology")
     option: Annotated[
         list[str] | None,
-        _network(
+        network(
             metavar="NAME=VALUE",
             help="An option of the cell; or topology.NAME=VALUE, and so for stack, loss, optimizer, "
             "schedule. May be repeated.",
         ),
     ] = None
     learned_state: Annotated[
-        bool, _network("--learned-state", help="Learn the state that sequences start from.")
+        bool, network("--learned-state", help="Learn the state that sequences start from.")
     ] = False
 
     loss: Annotated[
         str | None,
-        _training(
+        training(
             metavar="NAME", help="What is made small.",
             show_default=f"{_default('loss')}; for values {_default('values-loss')}",
         ),
     ] = None  # fmt: skip
     optimizer: Annotated[
-        str, _training(metavar="NAME", help="By what; lbfgs is SciPy's, on all the data at once.")
+        str, training(metavar="NAME", help="By what; lbfgs is SciPy's, on all the data at once.")
     ] = _default("optimizer")
-    lr: Annotated[float, _training(metavar="X", help="Learning rate.")] = _default("lr")
+    lr: Annotated[float, training(metavar="X", help="Learning rate.")] = _default("lr")
     schedule: Annotated[
-        str, _training(metavar="NAME", help="The learning rate over the run.")
+        str, training(metavar="NAME", help="The learning rate over the run.")
     ] = _default("schedule")  # fmt: skip
-    epochs: Annotated[int, _training(min=1, metavar="N", help="Passes over the data.")] = _default("epochs")
-    batch: Annotated[int, _training(min=1, metavar="N", help="Sequences of a batch.")] = _default("batch")
+    epochs: Epochs = _default("epochs")
+    batch: Annotated[int, training(min=1, metavar="N", help="Sequences of a batch.")] = _default("batch")
     clip: Annotated[
-        float, _training(min=0, metavar="X", help="Largest norm of a gradient; 0: any.")
+        float, training(min=0, metavar="X", help="Largest norm of a gradient; 0: any.")
     ] = _default("clip")  # fmt: skip
     truncate: Annotated[
         int | None,
-        _training(
+        training(
             min=1, metavar="N", show_default=False,
             help="Cut long sequences into chunks of so many steps: the state goes on, the gradient does not. For "
             "targets one a step, and layers that read forward in time.",
@@ -141,14 +147,14 @@ class TrainOptions(Targets):
     ] = None  # fmt: skip
     validation: Annotated[
         float,
-        _training(
+        training(
             min=0, max=0.9, metavar="X",
             help="Part of the training data that a first run holds out, to be measured on. 0: no first run.",
         ),
     ] = _default("validation")  # fmt: skip
     patience: Annotated[
         int | None,
-        _training(
+        training(
             min=1, metavar="N", show_default=False,
             help="End the first run after so many epochs without a better validation loss, and the second at "
             "the first's best epoch.",
@@ -156,29 +162,29 @@ class TrainOptions(Targets):
     ] = None  # fmt: skip
     refit: Annotated[
         bool,
-        _training("--refit/--no-refit", help="Learn all data in a second run, or keep the first's best."),
+        training("--refit/--no-refit", help="Learn all data in a second run, or keep the first's best."),
     ] = True
-    seed: Annotated[int, _training(min=0, metavar="N", help="The same seed, the same numbers.")] = 0
-    dtype: Annotated[str, _training(metavar="NAME", help="Of all numbers: float32 or float64.")] = "float32"
+    seed: Seed = 0
+    dtype: Annotated[str, training(metavar="NAME", help="Of all numbers: float32 or float64.")] = "float32"
     standardize: Annotated[
         bool,
-        _training(
+        training(
             "--standardize/--no-standardize",
             help="Bring features, and targets that are values, to mean 0 and deviation 1.",
         ),
     ] = True
 
-    out: Annotated[Path, _files("--out", "-o", metavar="DIR", help="Folder of the results.")] = MODEL.parent
-    checkpoint: Annotated[int, _files(min=0, metavar="N", help="Epochs between checkpoints; 0: none.")] = 10
-    resume: Annotated[bool, _files("--resume", help="Go on from the checkpoint of an ended run.")] = False
-    quiet: Annotated[bool, _files("--quiet", "-q", help="No progress bar.")] = False
+    out: Out = MODEL.parent
+    checkpoint: Annotated[int, files(min=0, metavar="N", help="Epochs between checkpoints; 0: none.")] = 10
+    resume: Resume = False
+    quiet: Quiet = False
 
     def chosen(self, kind: str) -> dict[str, Any]:
         """The options that ``--option`` gives to one kind of component."""
         return {name: value for k, name, value in map(_parsed, self.option or ()) if k == kind}
 
 
-_Model = Annotated[Path, _files("--model", "-m", metavar="FILE", help="What `rnncore train` wrote.")]
+_Model = Annotated[Path, files("--model", "-m", metavar="FILE", help="What `rnncore train` wrote.")]
 
 
 @dataclass(kw_only=True)
@@ -186,10 +192,10 @@ class EvaluateOptions(Targets):
     """Options of ``rnncore evaluate``."""
 
     data: Annotated[
-        Path | None, _data(metavar="DATA", help="Sequences with targets. By default Japanese Vowels' test.")
+        Path | None, argument(metavar="DATA", help="Sequences with targets. By default Japanese Vowels' test.")
     ] = None
     model: _Model = MODEL
-    as_json: Annotated[bool, _files("--json", help="Print JSON.")] = False
+    as_json: Annotated[bool, files("--json", help="Print JSON.")] = False
 
 
 @dataclass(kw_only=True)
@@ -197,11 +203,11 @@ class PredictOptions(Steps):
     """Options of ``rnncore predict``."""
 
     data: Annotated[
-        Path | None, _data(metavar="DATA", help="Sequences. By default Japanese Vowels' test part.")
+        Path | None, argument(metavar="DATA", help="Sequences. By default Japanese Vowels' test part.")
     ] = None
     model: _Model = MODEL
     output: Annotated[
-        Path, _files("--output", "-o", metavar="FILE", help="A .csv file to write; -: print it.")
+        Path, files("--output", "-o", metavar="FILE", help="A .csv file to write; -: print it.")
     ] = Path("predictions.csv")
 
 
@@ -212,9 +218,9 @@ class ExplainOptions(Components):
     cell: Annotated[
         str, Argument(metavar="CELL", help="A cell. `rnncore plugins cell` lists them.")
     ] = _default("cell")  # fmt: skip
-    units: Annotated[int, _network(min=1, metavar="N", help="Units of the layer.")] = _default("units")
+    units: Annotated[int, network(min=1, metavar="N", help="Units of the layer.")] = _default("units")
     option: Annotated[
-        list[str] | None, _network(metavar="NAME=VALUE", help="An option of the cell. May be repeated.")
+        list[str] | None, network(metavar="NAME=VALUE", help="An option of the cell. May be repeated.")
     ] = None
 
     @property
@@ -229,7 +235,7 @@ class PluginsOptions(Components):
 
     names: Annotated[
         list[str] | None,
-        _data(metavar="NAME", help="Kinds (cell, loss, ...) or components. By default all."),
+        argument(metavar="NAME", help="Kinds (cell, loss, ...) or components. By default all."),
     ] = None
     equations: Annotated[bool, Option("--equations", "-e", help="Show the author's text of each.")] = False
 

@@ -1,25 +1,17 @@
 """What ``rnncore translate`` takes."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
-from ..registry import current
+from .fields import Epochs, Out, Quiet, Resume, Seed, Units, argument, defaults_of, files, network, training
 from .options import Components
 
 __all__ = ["TranslateOptions"]
 
-_network = partial(Option, rich_help_panel="Network")
-_training = partial(Option, rich_help_panel="Training")
-_files = partial(Option, rich_help_panel="Files")
-_data = partial(Argument, show_default=False)
-
-
-def _default(key: str) -> Any:
-    return current().defaults("translation").get(key)
+_default = defaults_of("translation")
 
 
 @dataclass(kw_only=True)
@@ -28,27 +20,27 @@ class TranslateOptions(Components):
 
     train: Annotated[
         Path | None,
-        _data(metavar="TRAIN", help="What to learn: a source, a tabulator and a target a line. By default dates."),
+        argument(metavar="TRAIN", help="What to learn: a source, a tabulator and a target a line. By default dates."),
     ] = None
     test: Annotated[
-        Path | None, _data(metavar="TEST", help="What to be tested on. By default dates, or a tenth of TRAIN.")
+        Path | None, argument(metavar="TEST", help="What to be tested on. By default dates, or a tenth of TRAIN.")
     ] = None
     pairs: Annotated[
         int, Option(min=100, max=70_000, metavar="N", help="Dates to learn from, where no file is given.")
     ] = 20_000
 
     cell: Annotated[
-        str, _network(metavar="NAME", help="A cell, of encoder and decoder. `rnncore plugins cell` lists them.")
+        str, network(metavar="NAME", help="A cell, of encoder and decoder. `rnncore plugins cell` lists them.")
     ] = _default("cell")
     scorer: Annotated[
-        str, _network(metavar="NAME", help="How attention is scored. `rnncore plugins scorer` lists.")
+        str, network(metavar="NAME", help="How attention is scored. `rnncore plugins scorer` lists.")
     ] = _default("scorer")
-    units: Annotated[int, _network(min=1, metavar="N", help="Units of each layer.")] = _default("units")
+    units: Units = _default("units")
 
-    lr: Annotated[float, _training(metavar="X", help="Learning rate at first.")] = _default("lr")
-    epochs: Annotated[int, _training(min=1, metavar="N", help="Passes over the data.")] = _default("epochs")
-    batch: Annotated[int, _training(min=1, metavar="N", help="Pairs of a batch.")] = _default("batch")
-    seed: Annotated[int, _training(min=0, metavar="N", help="The same seed, the same numbers.")] = 0
+    lr: Annotated[float, training(metavar="X", help="Learning rate at first.")] = _default("lr")
+    epochs: Epochs = _default("epochs")
+    batch: Annotated[int, training(min=1, metavar="N", help="Pairs of a batch.")] = _default("batch")
+    seed: Seed = 0
     beam: Annotated[int, Option(min=1, metavar="N", help="Hypotheses of the beam search.")] = 4
     show: Annotated[
         list[str] | None,
@@ -57,13 +49,11 @@ class TranslateOptions(Components):
 
     model: Annotated[
         Path | None,
-        _files(
+        files(
             "--model", "-m", metavar="FILE", show_default=False,
             help="Translate what --show names with this model; nothing is learned.",
         ),
     ] = None  # fmt: skip
-    out: Annotated[
-        Path, _files("--out", "-o", metavar="DIR", help="Folder of the results.")
-    ] = Path("rnncore-translation")  # fmt: skip
-    resume: Annotated[bool, _files("--resume", help="Go on from the checkpoint of an ended run.")] = False
-    quiet: Annotated[bool, _files("--quiet", "-q", help="No progress bar.")] = False
+    out: Out = Path("rnncore-translation")
+    resume: Resume = False
+    quiet: Quiet = False
