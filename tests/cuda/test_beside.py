@@ -14,7 +14,8 @@ from rnncore.cuda.launch import shape_of
 from rnncore.cuda.weights import code_of
 from rnncore.layout import layout_of
 
-pytestmark = pytest.mark.skipif(not target.simulated, reason="streams are watched in the simulator")
+pytestmark = pytest.mark.skipif(target.missing() is not None, reason="needs a GPU or the simulator")
+watching = pytest.mark.skipif(not target.simulated, reason="streams are watched in the simulator")
 H200 = target.Properties("H200", (9, 0), 132, 232448, 1024, 139 << 30)
 
 
@@ -80,6 +81,18 @@ def test_at_once_is_as_one_after_another_bit_for_bit(name, given, at_once, monke
     np.testing.assert_array_equal(bound, inferred)
 
 
+@pytest.mark.skipif(target.simulated, reason="a grid of a real device")
+@pytest.mark.parametrize("batch", [1, 40])
+def test_grids_whose_blocks_wait_for_one_another_run_at_once(batch, at_once, monkeypatch):
+    net = rn.Network(rn.topologies.bidirectional(rn.cells.lstm(512)), inputs=8)
+    e = testing.example(net, batch=batch, time=20, dtype="float32")
+    params = e.params.to("cuda")
+    got = run(net, params, e)
+    monkeypatch.setattr(beside, "forked", one_after_another)
+    for one, other in zip(arrays(got), arrays(run(net, params, e)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_on_streams_of_the_caller_one_after_another(at_once):
     """Two streams that know nothing of one another: what calls keep is there for both, and so is what they free."""
     net = rn.Network(stress.both_ways(stress.memory(2)), inputs=2)
@@ -134,6 +147,7 @@ def _forked(many, start=True, join=True, own=False):
         each.end()
 
 
+@watching
 @pytest.mark.parametrize("wrong", [without_waits_before, without_waits_after])
 def test_a_wait_that_is_missing_is_found(wrong, at_once, monkeypatch):
     net = rn.Network(stress.both_ways(stress.memory(2)), inputs=2)
@@ -144,6 +158,7 @@ def test_a_wait_that_is_missing_is_found(wrong, at_once, monkeypatch):
         run(net, params, e)
 
 
+@watching
 def test_what_is_kept_is_waited_for(at_once, monkeypatch):
     net = rn.Network(stress.both_ways(stress.memory(2)), inputs=2)
     e = testing.example(net, batch=3, time=3)
@@ -153,6 +168,7 @@ def test_what_is_kept_is_waited_for(at_once, monkeypatch):
         net(params, e.x, lengths=[1, 3, 2])
 
 
+@watching
 def test_memory_of_a_branch_is_of_the_streams_that_it_is_forked_from(at_once, monkeypatch):
     net = rn.Network(stress.both_ways(stress.memory(2)), inputs=2)
     e = testing.example(net, batch=2, time=3)
@@ -172,6 +188,7 @@ def test_memory_of_a_branch_is_of_the_streams_that_it_is_forked_from(at_once, mo
         calls()
 
 
+@watching
 def test_memory_that_a_branch_takes_waits_for_what_the_caller_was_given_since():
     """By another thread, say, that freed it."""
     xp = space.xp
@@ -184,6 +201,7 @@ def test_memory_that_a_branch_takes_waits_for_what_the_caller_was_given_since():
             made += 1
 
 
+@watching
 def test_what_a_branch_frees_is_its_own_until_it_is_joined():
     xp, taken = space.xp, []
 
@@ -199,6 +217,7 @@ def test_what_a_branch_frees_is_its_own_until_it_is_joined():
     assert taken == [1024, 512] * 2
 
 
+@watching
 def test_a_branch_that_fails_is_joined_and_the_stream_is_the_callers_again():
     xp = space.xp
     caller = xp.cuda.get_current_stream()
@@ -222,12 +241,14 @@ def test_the_model_says_whether_it_is_worth_it(units, batch, steps, better):
     assert beside.worthwhile([shapes(units, batch)] * 2, H200, steps) == better
 
 
+@watching
 def test_a_device_is_not_shared_among_more_than_it_has():
     small = target.Properties("one", (9, 0), 1, 65536, 8, 1 << 30)
     assert not beside.worthwhile([shapes(8, 1)] * 2, small, 1000)
     assert launch.shared_out(H200, 2).multiprocessors == 66 and launch.shared_out(small, 2).multiprocessors == 1
 
 
+@watching
 def test_blocks_that_run_at_once_all_fit(at_once, monkeypatch):
     """What waits for others is half of the device at most, also within a half."""
     seen, net = [], rn.Network(rn.topologies.bidirectional(stress.both_ways(stress.gated(3))), inputs=2)
