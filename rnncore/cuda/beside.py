@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
 from typing import Any
 
 from ..layout import Layout
@@ -48,18 +49,19 @@ def _shapes(works: Sequence[Work], which: str, layout: Layout, dtype: str, round
     """What the layouts of launches depend on, of each block's loops; None where blocks do read what is not theirs."""
     if any(layer.step.sources for work in works for layer, _ in work):
         return None
-    key = "beside", which, dtype, rounding, *((layer.step, *sizes.items()) for work in works for layer, sizes in work)
+    loops = tuple(tuple((layer.step, *sizes.items()) for layer, sizes in work) for work in works)
 
     def make():
         fast = bool(rounding.functions) and dtype == "float32"
         products = rounding.products if dtype == "float32" else ""
-        return [[shape_of(code_of(layer.step, which, dtype, fast), sizes, layout, products) for layer, sizes in work]
-                for work in works]  # fmt: skip
+        codes = [[(code_of(layer.step, which, dtype, fast), sizes) for layer, sizes in work] for work in works]
+        return tuple(tuple(shape_of(code, sizes, layout, products) for code, sizes in work) for work in codes)
 
-    return kept(layout, key, make)
+    return kept(layout, ("beside", which, dtype, rounding, loops), make)
 
 
-def worthwhile(shapes: Sequence[Sequence[Shape]], whole: Properties, steps: int) -> bool:
+@lru_cache(maxsize=1024)
+def worthwhile(shapes: tuple[tuple[Shape, ...], ...], whole: Properties, steps: int) -> bool:
     """Whether blocks take less time at once, each on its share of the device, than one after another on all of it."""
     if whole.multiprocessors < len(shapes):
         return False

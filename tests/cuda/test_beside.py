@@ -13,6 +13,7 @@ from rnncore.cuda.accesses import StreamRace
 from rnncore.cuda.launch import shape_of
 from rnncore.cuda.weights import code_of
 from rnncore.layout import layout_of
+from rnncore.rounding import EXACT
 
 pytestmark = pytest.mark.skipif(target.missing() is not None, reason="needs a GPU or the simulator")
 watching = pytest.mark.skipif(not target.simulated, reason="streams are watched in the simulator")
@@ -44,6 +45,10 @@ NETS = {
                                 dropout=0.2), {}),
     "within": (rn.topologies.bidirectional(rn.topologies.bidirectional(stress.memory(2))), {}),
 }  # fmt: skip
+
+
+def _layout():
+    return layout_of(np.full(2, 3), True)
 
 
 def run(net, params, e, **given):
@@ -231,20 +236,20 @@ def test_a_branch_that_fails_is_joined_and_the_stream_is_the_callers_again():
 
 def shapes(units, batch, which="forward"):
     ((layer, sizes),) = rn.Network(rn.cells.lstm(units), inputs=64).loops.values()
-    return [shape_of(code_of(layer.step, which, "float32"), sizes, layout_of(np.full(batch, 100), True), "")]
+    return (shape_of(code_of(layer.step, which, "float32"), sizes, layout_of(np.full(batch, 100), True), ""),)
 
 
 @pytest.mark.parametrize("units, batch, steps, better", [
     (64, 32, 100, True), (64, 32, 10, False), (512, 1, 100, True), (1024, 8, 1000, False),
 ])  # fmt: skip
 def test_the_model_says_whether_it_is_worth_it(units, batch, steps, better):
-    assert beside.worthwhile([shapes(units, batch)] * 2, H200, steps) == better
+    assert beside.worthwhile((shapes(units, batch),) * 2, H200, steps) == better
 
 
 @watching
 def test_a_device_is_not_shared_among_more_than_it_has():
     small = target.Properties("one", (9, 0), 1, 65536, 8, 1 << 30)
-    assert not beside.worthwhile([shapes(8, 1)] * 2, small, 1000)
+    assert not beside.worthwhile((shapes(8, 1),) * 2, small, 1000)
     assert launch.shared_out(H200, 2).multiprocessors == 66 and launch.shared_out(small, 2).multiprocessors == 1
 
 
@@ -260,8 +265,15 @@ def test_blocks_that_run_at_once_all_fit(at_once, monkeypatch):
     assert seen and set(seen) == {2}
 
 
+def test_loops_are_those_of_their_blocks():
+    loops, layout = [*rn.Network(rn.topologies.deep(*[stress.memory(2)] * 3), inputs=2).loops.values()], _layout()
+    found = [beside._shapes(works, "infer", layout, "float32", EXACT) for works in
+             ([loops[:1], loops[1:]], [loops[:2], loops[2:]])]  # fmt: skip
+    assert [[len(shapes) for shapes in each] for each in found] == [[1, 2], [2, 1]]
+
+
 def test_what_reads_a_source_shares_its_adjoint_and_goes_in_turn(at_once):
     step = type("Step", (), {"sources": ("k",)})
     layer = type("Layer", (), {"step": step})
-    with beside.beside([[(layer, {})]] * 2, "forward", layout_of(np.full(2, 3), True), "float32") as branch:
+    with beside.beside([[(layer, {})]] * 2, "forward", _layout(), "float32") as branch:
         assert branch is nullcontext
