@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import linecache
+import os
 import re
 import sys
 import traceback
@@ -24,6 +26,8 @@ from .lang.component import Component
 __all__ = ["checked", "components_of", "import_file", "read_plugin", "told"]
 
 _DEFAULTS_HOOK = "rnncore_defaults"
+# the importer's files and our own: their lines tell an author nothing
+_NOBODYS = ("<frozen", *(os.path.join(os.path.dirname(file), "") for file in (importlib.__file__, __file__)))
 
 
 def read_plugin(plugin: Any, name: str) -> tuple[list[Component], dict[str, dict[str, Any]], list[str]]:
@@ -158,7 +162,7 @@ def told(error: BaseException, filename: str | None = None) -> str:
         message = f"{type(error).__name__}: {error.msg}"
     else:
         frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
-        own = [f for f in frames if f[0] == filename or (filename is None and not f[0].startswith("<frozen"))]
+        own = [f for f in frames if f[0] == filename or (filename is None and not f[0].startswith(_NOBODYS))]
         where, line = own[-1] if own else (filename or "", None)
     if not where or line is None:
         return f"{where}: {message}" if where else message
