@@ -5,7 +5,7 @@ The layout is the one that a small model of the time of a step finds the shortes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .target import Properties
@@ -16,6 +16,7 @@ __all__ = ["Geometry", "Shape", "chosen", "step_seconds"]
 _THREADS = 256
 _REGISTER_ROWS, _REGISTER_COLUMNS = 4, 4  # of a product that one thread sums
 _TENSOR_ROWS, _TENSOR_COLUMNS = 16, 32  # of a product that a warp sums with tensor cores
+_TENSOR_EIGHT = 8  # columns that one instruction of these has
 _TENSOR_LEAST = 8  # rows of a slice, for these to be worth more than sums in registers
 _TENSOR_LOADS = 2  # times that a warp reads its rows and columns at once: several of them begin at the same bank
 _TENSOR_FMA = {"tf32": 512, "bf16": 1024}  # multiply-adds of a multiprocessor's tensor cores in a cycle
@@ -67,8 +68,10 @@ class Geometry:
 
 @lru_cache(maxsize=1024)
 def chosen(shape: Shape, device: Properties) -> Geometry:
-    """The layout with the shortest step."""
-    return min(_candidates(shape, device), key=lambda g: (step_seconds(shape, g), g.blocks))
+    """The layout with the shortest step: on tensor cores, or not, where they may be used."""
+    kinds = dict.fromkeys((shape.tensor, ""))
+    every = (g for kind in kinds for g in _candidates(replace(shape, tensor=kind), device))
+    return min(every, key=lambda g: (step_seconds(shape, g), g.blocks))
 
 
 def _candidates(shape: Shape, device: Properties):
@@ -142,6 +145,7 @@ def _cycles(shape: Shape, g: Geometry, k: int) -> float:
     issue = warps * high * wide * _ISSUE
     if g.tiling.tensor:
         issue = g.tile * columns * inner / _TENSOR_FMA[g.tiling.tensor]
+        wide = min(wide, -(-columns // _TENSOR_EIGHT) * _TENSOR_EIGHT)  # what is read of a tile
     if g.tiling.laned[k]:
         loads = warps * 4 * (high + wide) * (_TENSOR_LOADS if g.tiling.tensor else 1)
     else:

@@ -1,10 +1,12 @@
 """Layouts of launches: they fit, cover everything, and follow the sizes."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnncore.cuda.geometry import Shape, chosen, laid_out
+from rnncore.cuda.geometry import Shape, chosen, laid_out, step_seconds
 from rnncore.cuda.target import Properties
 
 H200 = Properties("H200", (9, 0), 132, 227 * 1024, 1024, 140 * 2**30)
@@ -32,6 +34,21 @@ def test_every_layout_fits_and_covers_the_batch(units, batch, sums, item, device
     for k, (split, laned) in enumerate(zip(found.splits, found.tiling.laned)):
         assert 1 <= split <= units + 3
         assert not laned or split * device.warp <= found.threads, k
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3000), st.integers(1, 300), st.sampled_from(["tf32", "bf16"]))
+def test_tensor_cores_are_used_where_they_are_worth_it_alone(units, batch, kind):
+    exact = lstm(units, batch)
+    allowed = replace(exact, tensor=kind)
+    found = chosen(allowed, H200)
+    assert step_seconds(allowed, found) <= step_seconds(exact, chosen(exact, H200))
+    assert found.tiling.tensor in ("", kind)
+
+
+def test_batches_of_large_networks_are_multiplied_on_tensor_cores():
+    for units, batch in ((512, 64), (1024, 16), (2048, 256)):
+        assert chosen(replace(lstm(units, batch), tensor="bf16"), H200).tiling.tensor == "bf16"
 
 
 def test_small_networks_take_one_block_a_slice_and_need_no_barrier():
