@@ -33,7 +33,8 @@ class Params(Mapping):
     Attributes
     ----------
     flat : ndarray, (n,), C-contiguous
-        What an optimiser, ``scipy.optimize`` or a checkpoint uses. Writing to it writes to the arrays.
+        What an optimiser, ``scipy.optimize`` or a checkpoint uses. Writing to it writes to the arrays, and so does
+        ``params.flat = vector``: the memory stays.
     dtype : numpy.dtype
     device : str
         ``"cpu"``, where `flat` is a NumPy array, or ``"cuda"``, where it is a CuPy array. It decides where calls with
@@ -99,6 +100,19 @@ class Params(Mapping):
     @property
     def functions(self) -> str:
         return self.rounding.functions
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "flat" or not hasattr(self, "flat"):
+            object.__setattr__(self, name, value)
+        elif value is not self.flat:  # it is after ``params.flat -= step``
+            value = self._here(value, "flat")
+            if value.shape != self.flat.shape:
+                want = f"a vector of {self.flat.size} numbers"
+                raise InputError(f"parameters of this layout need {want}, got shape {value.shape}")
+            self.flat[...] = value  # the arrays are views of this memory
+
+    def __array__(self, *args, **kwargs):
+        raise InputError("parameters are arrays of different shapes: params.flat is one vector of their numbers")
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

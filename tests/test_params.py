@@ -24,6 +24,24 @@ def test_arrays_are_views_that_tile_the_vector_in_order():
     assert 5 in params.flat and params["forward.zeta"].shape == ()
 
 
+def test_a_vector_that_is_assigned_is_written_into_the_arrays():
+    params, zeros = net.init(), net.init().flat * 0
+    views = dict(params)
+    params.flat = zeros + 2
+    assert all((views[path] == 2).all() and params[path] is views[path] for path in net.shapes)
+    params.flat -= 0.5
+    params.flat = (params.flat + 1.0).astype("float64").tolist()
+    assert all((view == 2.5).all() for view in views.values()) and params.dtype == np.float32
+    with pytest.raises(InputError, match=rf"a vector of {zeros.size} numbers, got shape \({zeros.size - 1},\)"):
+        params.flat = zeros[1:]
+    assert (params.flat == 2.5).all()
+
+
+def test_they_are_no_array_but_have_one():
+    with pytest.raises(InputError, match="params.flat is one vector of their numbers"):
+        np.asarray(net.init())
+
+
 def test_it_is_a_mapping():
     params = net.init()
     assert len(params) == len(net.shapes) == len(list(params)) and "readout.V" in params and "V" not in params
