@@ -21,6 +21,8 @@ __all__ = ["Stream"]
 class Stream:
     """One step at a time, the state kept inside. A snapshot of the parameters; safe from several threads.
 
+    A copy, and what comes back from a pickle, goes on by itself from the same state.
+
     Parameters
     ----------
     net : Network
@@ -59,6 +61,15 @@ class Stream:
         self._narrow = steps.runner.narrow
         self._wide_to_x = address_of(self._wide), address_of(self._x), self._x.size
         self.reset(state)
+
+    def __reduce__(self):
+        run = self._steps.run
+        with self._lock:
+            now = None if self._fresh else {k: v.copy() for k, v in self._steps.states(self._memory).items()}
+            return _gone_on, (run.net, run.params, self.batch, self._begun, run.weights, now)
+
+    def __repr__(self) -> str:
+        return f"<stream of {self._steps.net!r}, batch {self.batch}, {self._steps.dtype}>"
 
     def reset(self, state=None) -> None:
         """Back to the initial state, or to a given one."""
@@ -133,3 +144,12 @@ class Stream:
         checked = net._batch(run.params, x if named else x[""], None, None)
         for name, rows in checked.arrays.items():
             self._parts[name][...] = rows
+
+
+def _gone_on(net, params, batch: int, begun, weights: str | None, now) -> Stream:
+    """A stream that started at `begun` and is at `now`; None: before its first step."""
+    stream = Stream(net, params, batch, begun, weights)
+    if now is not None:
+        stream._steps.begin(stream._memory, now)
+        stream._fresh = False
+    return stream

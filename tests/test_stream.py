@@ -1,6 +1,8 @@
 """Networks one step at a time from Python."""
 
+import copy
 import gc
+import pickle
 import threading
 import time
 import weakref
@@ -272,3 +274,21 @@ def test_what_reads_backward_cannot_stream():
 def test_a_wrong_state_for_a_stream():
     with pytest.raises(InputError, match=r"state '1.h' must have shape \(2, 4\), got \(1, 4\)"):
         net.stream(params, batch=2, state={"1.h": np.zeros((1, 4))})
+
+
+@pytest.mark.parametrize("weights", [None, "bfloat16"])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda stream: pickle.loads(pickle.dumps(stream))])
+def test_a_copy_goes_on_by_itself(again, weights):
+    own = params.astype("float32")
+    path, size = next(iter(net.state_shapes.items()))
+    stream = net.stream(own, batch=2, state={path: np.full((2, *size), 0.5)}, weights=weights)
+    unused = again(stream)
+    first = stream.step(x[:, 0])
+    made = again(stream)
+    want = stream.step(x[:, 1])
+    stream.step(x[:, 2])
+    same_bits("the copy's next step", made.step(x[:, 1]), want)
+    same_bits("of a copy before the first step", unused.step(x[:, 0]), first)
+    made.reset({path: np.full((2, *size), 0.5)})
+    same_bits("after a reset", made.step(x[:, 0]), first)
+    assert repr(made) == repr(stream) == f"<stream of {net!r}, batch 2, float32>"
