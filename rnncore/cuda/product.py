@@ -186,26 +186,28 @@ def _operand(w: Writer, product: Product, k: int, o: int) -> None:
     w.put(f"at_w0 = {start} + from_{k}_{o} * s_pad_{k} + group * {tiling.columns}")
     w.put(f"share = quotient({count} + 4 * s_split_{k} - 1, 4 * s_split_{k}) * 4")
     w.put(f"k, end = e * share, min((e + 1) * share, {count})")
-    w.block("while k + 4 <= end:")
-    _four(w, array, matrix, False, f"s_pad_{k}")
-    w.put("k += 4")
-    w.end()
+    for many in (8, 4):  # two reads of a row have one address and a constant
+        w.block(f"while k + {many} <= end:")
+        for first in range(0, many, 4):
+            _four(w, array, matrix, False, f"s_pad_{k}", first)
+        w.put(f"k += {many}")
+        w.end()
     w.block("while k < end:")
     _one(w, array, matrix, False, f"s_pad_{k}")
     w.put("k += 1")
     w.end()
 
 
-def _four(w: Writer, array: str, matrix: str, laned: bool, pad: str) -> None:
-    """Four terms of every sum."""
+def _four(w: Writer, array: str, matrix: str, laned: bool, pad: str, first: int = 0) -> None:
+    """Four terms of every sum, from the `first` on."""
     high, wide = w.tiling.rows, w.tiling.columns
     for i in range(high):
-        w.put(f"{', '.join(f'x{i}_{s}' for s in range(4))} = load4({array}, at_x{i} + k)")
+        w.put(f"{', '.join(f'x{i}_{s}' for s in range(4))} = load4({array}, at_x{i} + k + {first})")
     for j in range(wide if laned else 0):
         w.put(f"{', '.join(f'y{s}_{j}' for s in range(4))} = load4({matrix}, at_w{j} + k)")
     for s in range(4):
         if not laned:
-            _row_of_weights(w, matrix, s, f"at_w0 + (k + {s}) * {pad}")
+            _row_of_weights(w, matrix, s, f"at_w0 + (k + {first + s}) * {pad}")
         for i in range(high):
             for j in range(wide):
                 w.put(f"acc_{i}_{j} = fma(x{i}_{s}, y{s}_{j}, acc_{i}_{j})")

@@ -79,3 +79,18 @@ def test_decoders_attend_in_every_layout(scorer, layout, monkeypatch):
         testing.close(f"gradient of the initial {path}", got_dstate[path], dstate[path], 1e-10)
     for path, found in got.to("cpu").items():
         testing.close(f"gradient of {path}", found, grads[path], 1e-10)
+
+
+@pytest.mark.parametrize("units", [8, 15, 21])
+def test_sums_of_many_terms_have_all_of_them(units, monkeypatch):
+    """Eight of them at a time, then four, then one."""
+    force(monkeypatch, 1, 1, None, True, False)
+    net = rn.Network(rn.cells.vanilla(units), inputs=2)
+    e = testing.example(net, batch=5, time=2)
+    want, _ = reference.run(net, e.params, e.x, **e.given)
+    _, _, grads = reference.gradients(net, e.params, e.x, e.dy, dstate=e.dstate, **e.given)
+    params = e.params.to("cuda")
+    y, _, tape = net.forward(params, e.x, **e.given)
+    testing.close("y", y, want, 1e-12)
+    for path, found in net.backward(params, tape, e.dy, dstate=e.dstate)[2].to("cpu").items():
+        testing.close(f"gradient of {path}", found, grads[path], 1e-10)
