@@ -126,7 +126,9 @@ def quotient(a, b):
 
 
 def uniform(value):
-    """`value`, which is the same in all lanes of a warp: a device's assembler knows it from here on."""
+    """`value`, from 0 and less than ``2**31``, the same in all lanes of a warp: a device's assembler knows it then."""
+    if not 0 <= value < 1 << 31:
+        raise OverflowError(f"a warp tells its lanes no numbers but those of 31 bits, from 0: {value}")
     return value
 
 

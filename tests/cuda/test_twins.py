@@ -42,6 +42,13 @@ def test_quotients_of_numbers_that_a_device_does_not_divide_are_errors(a, b):
         twins.quotient(a, b)
 
 
+@pytest.mark.parametrize("value", [-1, 2**31])
+def test_numbers_that_a_warp_cannot_tell_its_lanes_are_errors(value):
+    assert twins.uniform(2**31 - 1) == 2**31 - 1
+    with pytest.raises(OverflowError, match="31 bits"):
+        twins.uniform(value)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", POINTWISE)
 def test_every_pointwise_op_gives_what_the_language_says(name, dtype):
