@@ -12,10 +12,14 @@ import numpy as np
 
 from rnncore.lang import optimizer
 
+from ._options import fractions, not_negative
+
 
 @optimizer
 def adam(p, g, t, lr, mean, square, *, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
     """Running mean of the gradient over its running root mean square, both corrected for their start at 0."""
+    fractions(beta1=beta1, beta2=beta2)
+    not_negative(eps=eps, weight_decay=weight_decay)
     if weight_decay:
         g = g + weight_decay * p
     mean = beta1 * mean + (1 - beta1) * g

@@ -8,10 +8,14 @@ import numpy as np
 
 from rnncore.lang import optimizer
 
+from ._options import fractions, not_negative
+
 
 @optimizer
 def rmsprop(p, g, t, lr, square, velocity, *, decay=0.99, momentum=0.0, eps=1e-8, weight_decay=0.0):
     """Gradient over its running root mean square: p = p - lr g / (sqrt(s) + eps)."""
+    fractions(decay=decay)
+    not_negative(momentum=momentum, eps=eps, weight_decay=weight_decay)
     if weight_decay:
         g = g + weight_decay * p
     square = decay * square + (1 - decay) * (g * g)

@@ -7,10 +7,13 @@ Weight decay adds weight_decay p to g.
 
 from rnncore.lang import optimizer
 
+from ._options import not_negative
+
 
 @optimizer
 def sgd(p, g, t, lr, velocity, *, momentum=0.0, nesterov=False, weight_decay=0.0):
     """Gradient descent with momentum: v = momentum v + g, p = p - lr v; Nesterov's form on request."""
+    not_negative(momentum=momentum, weight_decay=weight_decay)
     if weight_decay:
         g = g + weight_decay * p
     velocity = momentum * velocity + g

@@ -6,6 +6,9 @@ import math
 import numpy as np
 import pytest
 
+import rnncore as rn
+from rnncore.errors import InputError
+
 NAMES = ["sgd", "rmsprop", "adam", "adamw"]
 SLOTS = {"sgd": 1, "rmsprop": 2, "adam": 2, "adamw": 2}
 
@@ -101,3 +104,20 @@ def test_finds_the_bottom_of_a_bowl(name):
     for t in range(1, 1501):
         p, *slots = component(name)()(p, np.array([1.0, 10.0]) * (p - 0.5), t, 0.1 / math.sqrt(t), *slots)
     np.testing.assert_allclose(p, 0.5, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "text"),
+    [
+        ("adam", "beta1", 2.0, "beta1 must be at least 0 and below 1, got 2.0"),
+        ("adamw", "beta2", 1.0, "beta2 must be at least 0 and below 1, got 1.0"),
+        ("rmsprop", "decay", -0.1, "decay must be at least 0 and below 1, got -0.1"),
+        ("sgd", "momentum", -1.0, "momentum must be at least 0, got -1.0"),
+        ("adam", "weight_decay", -1e-3, "weight_decay must be at least 0, got -0.001"),
+    ],
+)
+def test_an_option_out_of_range_is_told_before_anything_is_trained(name, option, value, text):
+    net = rn.Network(rn.cells.vanilla(3), inputs=2, mode="many-to-one")
+    trainer = rn.train.Trainer(net, optimizer=component(name)(**{option: value}), loss="mean_squared", epochs=1)
+    with pytest.raises(InputError, match=text):
+        trainer.fit((np.zeros((4, 5, 2)), np.zeros((4, 3))))
