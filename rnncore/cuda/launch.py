@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..lang.dims import POSITION
 from ..layout import Layout, Sources
 from ..plan.model import Plan, Product
@@ -24,6 +25,7 @@ __all__ = ["Launch", "TapeParts", "device", "of_a_share", "shape_of", "shared_ou
 
 WORK_BYTES = 2**24  # of a chunk's rows: they stay in the cache that all blocks share
 _ALIGN = 32  # numbers
+_MOST = 2**31 - 1  # of a size: quotients are those of 32 bits
 _share: ContextVar[int] = ContextVar("share", default=1)  # how many there are of the current device
 
 
@@ -228,5 +230,7 @@ class Launch:
             places[name] = at
             at += len(values)
         sizes = self.frame.sizes | {f"pad.{k}": n for k, n in enumerate(self.packed.pads)}
+        if (most := max(sizes.values())) > _MOST:
+            raise InputError(f"a kernel counts up to {_MOST} on a GPU, this call needs {most}: give fewer sequences")
         head = [places[n] for n in kernel.pointers] + [sizes[n] for n in kernel.sizes]
         return np.concatenate([np.array(head, np.int64), *lists.values()]).astype(np.int64)

@@ -181,3 +181,9 @@ def test_what_is_for_the_cpu_alone_says_so():
     run = net.bind(params)
     x = np.ones((2, 3, 2), "float32")
     testing.same_bits("bound", run(x), net(params, x))
+
+
+def test_more_than_a_kernel_counts_is_an_error(monkeypatch):
+    monkeypatch.setattr("rnncore.cuda.launch._MOST", 4)
+    with pytest.raises(InputError, match="a kernel counts up to 4 on a GPU, this call needs [0-9]+: give fewer"):
+        net(net.init(seed=0).to("cuda"), np.zeros((7, 2, 2), "float32"))
