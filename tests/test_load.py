@@ -16,9 +16,11 @@ from threadpoolctl import threadpool_limits
 import rnncore as rn
 from rnncore import objective, registry
 from rnncore.combine import wired
+from rnncore.combine.wired import _traced as wiring_of
 from rnncore.cpu import back, loop, pool, run, store
 from rnncore.cpu.chunks import Chunk
 from rnncore.lang import cell, loss, mean, tanh
+from rnncore.lang.cell import _traced as step_of
 from rnncore.testing import example, same_bits
 from rnncore.whole_training import Trainings
 
@@ -94,6 +96,36 @@ def test_sixteen_threads_call_one_network(answers, monkeypatch):
     assert set(steps) == want and len(want) > 60  # each state is reached once
 
 
+def test_a_signals_handler_may_want_a_kernel_while_one_is_compiled(monkeypatch):
+    """The thread that compiles has the locks then."""
+    own = cell(lambda w, x, h, *, k=1.0: tanh(w.h(x, h)) + k)
+    one, other = (own(3, k=k).step for k in (1.5, 2.5))
+    emit, found, came = loop.emit, [], []
+
+    def interrupted(*given):
+        came.append(given)
+        if len(came) == 1:
+            loop.compiled(other, "infer", "float32")
+        return emit(*given)
+
+    def compiling(key, text):
+        if text == "outer":
+            found.append(store.load_module("inner"))
+        return text
+
+    def work():
+        loop.compiled(one, "infer", "float32")
+        monkeypatch.setattr(store, "_from_disk", lambda key: None)
+        monkeypatch.setattr(store, "_compile", compiling)
+        found.append(store.load_module("outer"))
+
+    monkeypatch.setattr(loop, "emit", interrupted)
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert found == ["inner", "outer"] and len(came) == 2
+
+
 @pytest.fixture
 def once():
     """Called by what is to be made once, slowly; `wanted`: sixteen threads want it at one time, and get the same."""
@@ -113,7 +145,7 @@ def once():
             found = list(threads.map(caller, range(16)))
         assert len(made) == 1 and all(one is found[0] for one in found)
 
-    slow.wanted = wanted
+    slow.wanted, slow.made = wanted, made
     return slow
 
 
@@ -133,15 +165,16 @@ def test_sixteen_threads_want_one_loop(once, monkeypatch):
 
 
 def test_sixteen_threads_want_one_step(once):
-    slow = cell(lambda w, x, h: once(tanh(w.h(x, h))))
-    once.wanted(lambda: rn.Network(slow(3), inputs=2).loops[""][0].step)
+    slow = cell(lambda w, x, h, *, k=1.0: once(k * tanh(w.h(x, h))))
+    once.made.clear()
+    once.wanted(lambda: step_of(slow, (("k", 2.0),)))
 
 
 def test_sixteen_threads_want_one_wiring(once):
     def same(net, layer):
         return once(net.layer(layer))
 
-    once.wanted(lambda: wired(same, gru(4)).layer.step)
+    once.wanted(lambda: wiring_of(wired(same, gru(4)).layer))
 
 
 def test_sixteen_threads_want_one_loss(once):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import types
 import warnings
 from importlib.metadata import distributions
@@ -13,7 +14,7 @@ from importlib.metadata import distributions
 import pytest
 
 import rnncore.registry as registry
-from rnncore import hookspecs
+from rnncore import entries, hookspecs
 from rnncore.entries import UnknownName
 from rnncore.errors import InputError, LanguageError, PluginError
 from rnncore.lang import cell, loss, tanh
@@ -232,7 +233,14 @@ def test_register_raises_for_a_misspelt_hook_of_a_module(fresh):
         register(module)
 
 
-def test_many_threads_register_without_loss(fresh):
+def test_many_threads_register_without_loss(fresh, monkeypatch):
+    whole = entries.Registry.with_components
+
+    def slow(*given):
+        time.sleep(0.001)
+        return whole(*given)
+
+    monkeypatch.setattr(entries.Registry, "with_components", slow)
     made = [tiny(f"threaded_{k}") for k in range(64)]
 
     def work(part):
@@ -245,6 +253,14 @@ def test_many_threads_register_without_loss(fresh):
     for t in threads:
         t.join()
     assert all(c.name in Namespace("cell") for c in made)
+
+
+def test_what_is_registered_first_collects_the_others(monkeypatch):
+    monkeypatch.setattr(registry, "_current", None)
+    thread = threading.Thread(target=register, args=(tiny("the_very_first"),), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert {"the_very_first", "gru"} <= set(dir(Namespace("cell")))
 
 
 def test_an_unknown_name_lists_the_choices_and_the_nearest(fresh):

@@ -54,7 +54,7 @@ def functions(dtype: str) -> dict[str, int]:
 
 
 _compiled: dict[tuple, Compiled] = {}
-_lock = renewed(threading.Lock())
+_lock = renewed(threading.RLock())  # a signal may come while it is held, and its handler make a call
 
 
 def compiled(step: Step, which: str, dtype: str) -> Compiled:
