@@ -26,8 +26,12 @@ from .lang.component import Component
 __all__ = ["checked", "components_of", "import_file", "read_plugin", "told"]
 
 _DEFAULTS_HOOK = "rnncore_defaults"
-# the importer's files and our own: their lines tell an author nothing
+# our own files and the importer's, which has another home once anybody imports its backport: their lines tell nothing
 _NOBODYS = ("<frozen", *(os.path.join(os.path.dirname(file), "") for file in (importlib.__file__, __file__)))
+
+
+def _nobodys(filename: str) -> bool:
+    return filename.startswith(_NOBODYS) or Path(filename).parent.name == "importlib_metadata"
 
 
 def read_plugin(plugin: Any, name: str) -> tuple[list[Component], dict[str, dict[str, Any]], list[str]]:
@@ -162,7 +166,7 @@ def told(error: BaseException, filename: str | None = None) -> str:
         message = f"{type(error).__name__}: {error.msg}"
     else:
         frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
-        own = [f for f in frames if f[0] == filename or (filename is None and not f[0].startswith(_NOBODYS))]
+        own = [f for f in frames if f[0] == filename or (filename is None and not _nobodys(f[0]))]
         where, line = own[-1] if own else (filename or "", None)
     if not where or line is None:
         return f"{where}: {message}" if where else message
