@@ -14,6 +14,7 @@ import stress
 import rnncore as rn
 from rnncore import objective
 from rnncore.cpu import memory, pool, store
+from rnncore.device_stream import DeviceStream
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
@@ -24,6 +25,7 @@ params, x = net.init(seed=0), np.random.default_rng(0).standard_normal((16, 60, 
 bound, stream = net.bind(params), net.stream(params, batch=16)
 translator = rn.Network(rn.topologies.encoder_decoder(rn.cells.gru(7), rn.cells.gru(7), outputs=3), inputs=3)
 decoder = translator.stream(translator.init(), x=np.zeros((1, 2, 3)))
+elsewhere = DeviceStream(net, params, batch=16)  # which asks nothing of a device
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +105,7 @@ def every_lock():
     kinds = type(threading.Lock()), type(threading.RLock())
     modules = [m for name, m in sys.modules.items() if name.startswith("rnncore.") and "cuda" not in name]
     found = [lock for m in modules for lock in vars(m).values() if isinstance(lock, kinds) and lock is not store._lock]
-    others = stream, decoder, bound._calls, net.trainings(params.dtype)
+    others = stream, elsewhere, decoder, bound._calls, net.trainings(params.dtype)
     return [*found, memory._shelf.lock, pool._pool.lock, *(one._lock for one in others)]
 
 
@@ -125,6 +127,7 @@ def test_no_lock_of_the_parents_other_threads_is_shut_in_the_child():
         objective._trace(objective.as_loss(stress.squared))
         stream.reset()
         stream.step(x[:, 0])
+        elsewhere.step(x[:, 0])
         decoder.step()
         return len(everything()) and all(lock.acquire(timeout=1) for lock in every_lock())
 
