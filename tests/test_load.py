@@ -2,6 +2,7 @@
 
 import copy
 import os
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -170,11 +171,14 @@ def test_sixteen_threads_want_one_step(once):
     once.wanted(lambda: step_of(slow, (("k", 2.0),)))
 
 
-def test_sixteen_threads_want_one_wiring(once):
+def test_sixteen_threads_want_one_wiring(once, monkeypatch):
     def same(net, layer):
         return once(net.layer(layer))
 
-    once.wanted(lambda: wiring_of(wired(same, gru(4)).layer))
+    layer = wired(same, gru(4)).layer
+    once.made.clear()
+    monkeypatch.setattr(sys.modules[wiring_of.__module__], "_found", {})
+    once.wanted(lambda: wiring_of(layer))
 
 
 def test_sixteen_threads_want_one_loss(once):
