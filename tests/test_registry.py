@@ -257,10 +257,11 @@ def test_many_threads_register_without_loss(fresh, monkeypatch):
 
 def test_what_is_registered_first_collects_the_others(monkeypatch):
     monkeypatch.setattr(registry, "_current", None)
+    monkeypatch.setattr(registry, "_lock", type(registry._lock)())  # of its own, should it stay shut
     thread = threading.Thread(target=register, args=(tiny("the_very_first"),), daemon=True)
     thread.start()
     thread.join(30)
-    assert {"the_very_first", "gru"} <= set(dir(Namespace("cell")))
+    assert not thread.is_alive() and {"the_very_first", "gru"} <= set(dir(Namespace("cell")))
 
 
 def test_an_unknown_name_lists_the_choices_and_the_nearest(fresh):
