@@ -1,5 +1,6 @@
 """Tables of programs: whole whoever asks at one time, and a program's memory is used again."""
 
+import copy
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import stress
 
 import rnncore as rn
 from rnncore import whole
-from rnncore.cpu import memory
+from rnncore.cpu import memory, pool
 from rnncore.whole import Shapes
 
 net = rn.Network(stress.stacked(stress.memory(24), stress.gated(24)), inputs=3, outputs=2)
@@ -89,3 +90,19 @@ def test_of_a_shape_that_comes_again_no_new_memory_is_taken(way, lengths, monkey
         new.clear()
         work()
         assert turn < 3 or not new, turn
+
+
+def test_programs_that_are_worth_threads_have_them(monkeypatch):
+    had, run, x, ready = [], net.bind(params), np.ones((16, 40, 3), "float32"), pool._Pool.ready
+    monkeypatch.setenv("RNNCORE_NUM_THREADS", "2")
+    monkeypatch.setattr(pool._Pool, "ready", lambda self, n: had.append(n) or ready(self, n))
+    for _ in range(3):
+        had.clear()
+        run(x)
+    assert had == [1]  # for all layers at once, where the long way asks for each
+    own = copy.copy(net)
+    for _ in range(3):
+        had.clear()
+        y, _, tape = own.forward(params, x)
+        own.backward(params, tape, y)
+    assert had == [1, 1]
