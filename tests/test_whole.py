@@ -11,7 +11,7 @@ import stress
 
 import rnncore as rn
 from rnncore import whole
-from rnncore.cpu import memory, pool
+from rnncore.cpu import limits, memory, pool
 from rnncore.whole import Shapes
 
 net = rn.Network(stress.stacked(stress.memory(24), stress.gated(24)), inputs=3, outputs=2)
@@ -95,6 +95,7 @@ def test_of_a_shape_that_comes_again_no_new_memory_is_taken(way, lengths, monkey
 def test_programs_that_are_worth_threads_have_them(monkeypatch):
     had, run, x, ready = [], net.bind(params), np.ones((16, 40, 3), "float32"), pool._Pool.ready
     monkeypatch.setenv("RNNCORE_NUM_THREADS", "2")
+    monkeypatch.setattr(limits, "_mine", threading.local())  # of no limit that another test has left
     monkeypatch.setattr(pool._Pool, "ready", lambda self, n: had.append(n) or ready(self, n))
     for _ in range(3):
         had.clear()

@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnncore as rn
-from rnncore.cpu import dense, loop, pool
+from rnncore.cpu import dense, limits, loop, pool
 from rnncore.cpu.dense import affine, affine_backward
 from rnncore.cpu.loop import functions
 from rnncore.testing import same_bits
@@ -100,6 +101,7 @@ def test_a_worker_leaves_a_product_after_its_task_when_another_call_needs_its_pl
 
     want = step()
     monkeypatch.setenv("RNNCORE_NUM_THREADS", "2")
+    monkeypatch.setattr(limits, "_mine", threading.local())  # of no limit that another test has left
     for module, name in ((dense, "_PARALLEL_FLOPS"), (loop, "PARALLEL_BYTES")):
         monkeypatch.setattr(module, name, 0)
         monkeypatch.setattr(module, "run_team", worker_first)
