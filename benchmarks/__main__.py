@@ -2,7 +2,7 @@
 
 Their tables are printed as they come, what was missed in which run at the end; the status is 1 if anything was, or if a
 command ended in an error. ``--runs 2`` goes through all of them twice, ``--only compare,ragged`` through a few;
-``--markdown docs/benchmarks.md`` writes the last table to a page, between two marks.
+``--markdown docs/benchmarks.md`` writes the last table, and that of `compare`, to a page.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .common import arguments, into_page, table, verdict
 
@@ -37,9 +38,10 @@ class Outcome:
 
 def run(name: str, options: argparse.Namespace, folder: str) -> tuple[float, list[str]]:
     """Seconds of a command, and the bars that it missed; what it prints is printed."""
-    own = {"curves": ["--out", folder], "streaming": ["--threads", "1"], "compare": ["--rounds", "5"]}.get(name, [])
+    page = ["--markdown", options.markdown] if options.markdown else []
+    own = {"compare": ["--rounds", "5", *page], "curves": ["--out", folder], "streaming": ["--threads", "1"]}
     start, missed, last = time.perf_counter(), list[str](), ""
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--threads", str(options.threads), *own]
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--threads", str(options.threads), *own.get(name, [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -60,7 +62,8 @@ def main() -> None:
         if name not in COMMANDS:
             raise SystemExit(f"--only: {name!r} is none of {', '.join(COMMANDS)}")
     outcomes = {name: Outcome() for name in chosen}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as made:
+        folder = str(Path(options.markdown).parent / "pictures") if options.markdown else made  # of curves
         for k in range(options.runs):
             for name in chosen:
                 print(f"\n== run {k + 1} of {options.runs}: python -m benchmarks.{name}\n", flush=True)

@@ -23,7 +23,7 @@ def test_every_command_with_a_bar_is_there():
 
 
 def test_a_command_that_ends_in_an_error_missed_its_bars(tmp_path):
-    _, missed = every.run("nothing", argparse.Namespace(threads=1), str(tmp_path))
+    _, missed = every.run("nothing", argparse.Namespace(threads=1, markdown=""), str(tmp_path))
     assert len(missed) == 1 and missed[0].startswith("it ended with status 1")
 
 
