@@ -22,7 +22,7 @@ import numpy as np, rnncore as rn
 from pathlib import Path
 import os
 
-@rn.cell
+@rn.lang.cell
 def own(w, x, h):
     z = rn.lang.sigmoid(w.z(x, h))
     return z * h + (1 - z) * rn.lang.tanh(w.n(x, h))
