@@ -169,6 +169,26 @@ def test_what_killed_processes_left_is_swept_after_an_hour(fresh, tmp_path):
     assert young.exists() and not old.exists()
 
 
+def test_what_another_process_swept_first_stops_nobody(tmp_path):
+    for k in range(5):
+        (tmp_path / f"new-{k}-gone").symlink_to(tmp_path / "nowhere")
+        (tmp_path / f"new-{k}-old").mkdir()
+        os.utime(tmp_path / f"new-{k}-old", (0, 0))
+    folders.sweep(tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith("old")]
+
+
+def test_a_folder_in_which_nothing_can_be_written_is_of_no_use(tmp_path, monkeypatch):
+    monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path))
+    assert folders.usable_root() == tmp_path
+
+    def full(**given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    assert folders.usable_root() is None
+
+
 def test_four_processes_at_once_on_an_empty_folder(tmp_path):
     code = f"""
         import sys
