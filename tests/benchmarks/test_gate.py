@@ -23,11 +23,11 @@ def repository(tmp_path):
     folder = tmp_path / "repository"
     (folder / "rnncore").mkdir(parents=True)
     versions = {
-        "base": PACKAGE.format(seconds=0.002),
-        "slower": PACKAGE.format(seconds=0.004),
+        "base": PACKAGE.format(seconds=0.01),
+        "slower": PACKAGE.format(seconds=0.03),
         "broken": "raise RuntimeError('no such kernel')",
         "renamed": "def other(): pass",
-        "equal": PACKAGE.format(seconds=0.002) + "# the same work",
+        "equal": PACKAGE.format(seconds=0.01) + "# the same work",
     }
 
     def git(*arguments):
@@ -49,7 +49,7 @@ def repository(tmp_path):
 
 
 def gate(repository, base, head, benchmarks=BENCHMARKS):
-    return run([base, head], benchmarks, rounds=7, bound=1.3, repository=repository, prepare=PREPARE)
+    return run([base, head], benchmarks, rounds=7, bound=1.5, repository=repository, prepare=PREPARE)
 
 
 def test_equal_and_identical_commits_pass(repository):
