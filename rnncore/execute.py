@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ __all__ = [
 _READOUT = "readout.V", "readout.c"
 
 
-class Tape:
+class Tape(ABC):
     """What BPTT needs of a forward pass. ``release()`` or collection gives its memory back.
 
     Of the network `net`, `size` sequences, outputs of `shape`, and the dtype of its parameters.
@@ -36,22 +37,22 @@ class Tape:
     backend: Backend | None = None  # where it is; None: on the host
     released = True  # until there is something
 
+    @abstractmethod
     def release(self) -> None:
         """Give the memory back; the tape is of no further use."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def nbytes(self) -> int:
         """Bytes that the tape holds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def back(self, params: Params, dy: np.ndarray | None, dfinal):
         """Adjoints of inputs and initial states in the caller's shapes, and gradients, from that of y."""
-        raise NotImplementedError
 
+    @abstractmethod
     def back_rows(self, params: Params, do: np.ndarray) -> Params:
         """Gradients from the adjoint of the output rows (see `forward_rows`)."""
-        raise NotImplementedError
 
     def check(self, params: Params) -> None:
         """Raise `InputError` unless there is a way back with these parameters."""

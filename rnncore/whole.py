@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import prod
 from typing import Any
@@ -86,7 +87,7 @@ def side_by_side(steps: Steps, arrays: Mapping[str, np.ndarray], time: int) -> n
     return x
 
 
-class Shapes:
+class Shapes(ABC):
     """Programs by the shape of their calls.
 
     One is written when a shape comes for the second time; those that were used last are kept.
@@ -106,9 +107,9 @@ class Shapes:
         self._width = max(sum(net.sizes.values()) if not tokens else 1, net.features, net.outputs or 0)
         self._readout = 0 if net.outputs is None else 2 * prod(net.shapes["readout.V"])
 
-    def write(self, batch: int, time: int, *which: bool):
+    @abstractmethod
+    def write(self, batch: int, time: int, *which: bool) -> Any:
         """The program of a shape and kind (see `rnncore.cpu.stepping.NotWritten`)."""
-        raise NotImplementedError
 
     def takes(self, x) -> bool:
         """Whether `x` is an array in which nothing but the range of tokens is left to check, or to convert."""
