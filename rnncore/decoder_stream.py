@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,15 +12,20 @@ from .cpu.stepping import Program, Run
 from .errors import InputError
 from .forking import renewed
 from .inputs import as_array
-from .layout import Rows
+from .layout import Rows, Sources
 from .passes import Pass
 from .translation import encode
 
 __all__ = ["DecoderStream"]
 
+Arrays = Mapping[str, np.ndarray]
+
 
 class DecoderStream:
     """One step of what a decoder writes at a time, the state kept inside. A snapshot; safe from several threads.
+
+    A copy, and what comes back from a pickle, goes on by itself from the same state; it holds the source as the encoder
+    read it.
 
     Parameters
     ----------
@@ -46,22 +52,26 @@ class DecoderStream:
         batch = net._batch(run.params, x, lengths, state, steps=1, mask=mask, reset=reset)
         pass_ = Pass(net, run.params, batch, False, None, run)
         writer, _ = encode(pass_, net.block, "", batch.arrays, Rows(batch.base, 1), net.fed)
-        self._lock, self._inside, self.batch = renewed(threading.Lock()), batch.inside, batch.size
-        self._layer, self._sizes = net.loops[""]
-        self._given = dict(writer.batch.state or {})
-        self._fresh = True
-        self.alpha: np.ndarray | None = None
-        self._prepare(net, run, writer)
+        start = writer.start("", net.loops[""][0].step.states)
+        self._begin(run, writer.sources, batch.inside, dict(writer.batch.state or {}), start)
 
-    def _prepare(self, net, run: Bound, writer: Pass) -> None:
-        step, program = self._layer.step, Program(str(run.dtype), self.batch, parallel=True)
-        start = writer.start("", step.states)
-        self._states = {s: np.zeros((self.batch, self._sizes[step.dims[s]]), run.dtype) for s in step.states}
+    def _begin(self, run: Bound, sources: Sources | None, inside: np.ndarray, given: Arrays, start: Arrays) -> None:
+        """Before the first step: what was read, which steps of it count, the states handed over, and all states."""
+        self._lock, self._bound, self.batch = renewed(threading.Lock()), run, len(inside)
+        self._layer, self._sizes = run.net.loops[""]
+        self._sources, self._inside, self._given, self._fresh = sources, inside, given, True
+        self.alpha: np.ndarray | None = None
+        dims = self._layer.step.dims
+        self._states = {s: np.zeros((self.batch, self._sizes[dims[s]]), run.dtype) for s in self._layer.step.states}
         for s, value in start.items():
             self._states[s][...] = value
-        sources = writer.sources if step.sources else None
-        longest = 0 if writer.sources is None else writer.sources.longest
-        self._o = np.zeros((self.batch, net.features), run.dtype)
+        self._prepare(run)
+
+    def _prepare(self, run: Bound) -> None:
+        step, program = self._layer.step, Program(str(run.dtype), self.batch, parallel=True)
+        sources = self._sources if step.sources else None
+        longest = 0 if self._sources is None else self._sources.longest
+        self._o = np.zeros((self.batch, run.net.features), run.dtype)
         self._alpha = np.zeros((self.batch, longest), run.dtype)
         extras = {name: self._alpha for name in step.extras}
         rows, prepared = program.rows, run.loops[""]
@@ -70,6 +80,16 @@ class DecoderStream:
         )
         program.finish()
         self._run = Run(program, np.zeros(program.nbytes, np.uint8))
+
+    def __reduce__(self):
+        run = self._bound
+        with self._lock:
+            states = {k: v.copy() for k, v in self._states.items()}
+            begun = self._sources, self._inside, self._given, states
+            return _gone_on, (run.net, run.params, run.weights, *begun, None if self._fresh else (self.alpha,))
+
+    def __repr__(self) -> str:
+        return f"<stream of {self._bound.net!r}, batch {self.batch}, {self._bound.dtype}>"
 
     @property
     def state(self) -> dict[str, np.ndarray]:
@@ -116,3 +136,12 @@ class DecoderStream:
             want = f"({self.batch},) of classes or ({self.batch}, {size})"
             raise InputError(f"y must have shape {want}, got {array.dtype} of shape {array.shape}")
         return array.astype(self._o.dtype)
+
+
+def _gone_on(net, params, weights: str | None, sources, inside, given, states, shown) -> DecoderStream:
+    """A stream at `states` that was handed `given`; `shown` by its last step, None: before its first."""
+    stream = DecoderStream.__new__(DecoderStream)
+    stream._begin(Bound(net, params, weights), sources, inside, given, states)
+    if shown is not None:
+        stream._fresh, (stream.alpha,) = False, shown
+    return stream

@@ -19,7 +19,10 @@ __all__ = ["DeviceStream"]
 
 
 class DeviceStream:
-    """`Stream` of parameters that are not on the CPU: each step is a call of one step."""
+    """`Stream` of parameters that are not on the CPU: each step is a call of one step.
+
+    A copy goes on by itself from the same state; so does what comes back from a pickle, on the CPU, as parameters do.
+    """
 
     def __init__(self, net, params, batch: int = 1, state=None, weights: str | None = None):
         check_steps(net, "stream")
@@ -29,6 +32,20 @@ class DeviceStream:
         self.batch, self._run, self._backend = number, Bound(net, params, weights), backend_of(params.device)
         self._lock = renewed(threading.Lock())
         self.reset(state)
+
+    def __copy__(self) -> DeviceStream:
+        return DeviceStream(self._run.net, self._run.params, self.batch, self.state)
+
+    def __deepcopy__(self, memo) -> DeviceStream:
+        return self.__copy__()
+
+    def __reduce__(self):
+        with self._lock:
+            now = None if self._state is None else {k: self._backend.get(v) for k, v in self._state.items()}
+        return _gone_on, (self._run.net, self._run.params, self.batch, now)
+
+    def __repr__(self) -> str:
+        return f"<stream of {self._run.net!r}, batch {self.batch}, {self._run.dtype}, on {self._run.device}>"
 
     def reset(self, state=None) -> None:
         """Back to the initial state, or to a given one."""
@@ -64,3 +81,8 @@ class DeviceStream:
         if not self._run.net.reads_vectors:
             parts = {k: part[:, None] for k, part in parts.items()}
         return parts if named else parts[""]
+
+
+def _gone_on(net, params, batch: int, state):
+    """A stream where the parameters are."""
+    return net.stream(params, batch, state)

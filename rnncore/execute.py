@@ -64,6 +64,12 @@ class Tape(ABC):
         if params.device != device:
             raise InputError(f"the tape was made on {device!r}, the parameters are on {params.device!r}")
 
+    def __reduce_ex__(self, protocol):
+        raise InputError(
+            "a tape cannot be copied or pickled: it is the memory of one forward pass in this process; pickle the "
+            "parameters and the inputs, and run net.forward there"
+        )
+
     def __del__(self):
         if not self.released:
             self.release()

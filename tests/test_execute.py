@@ -1,7 +1,9 @@
 """Tapes, many callers at once, forks, and what becomes of the memory."""
 
+import copy
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -98,6 +100,18 @@ def test_a_tape_lives_until_it_is_released():
     assert tape.nbytes == 0 and "released" in repr(tape)
     with pytest.raises(InputError, match="the tape has been released: run net.forward again"):
         net.backward(e.params, tape, e.dy)
+
+
+@pytest.mark.parametrize("checkpoint", [None, 2])
+def test_a_tape_is_not_copied(checkpoint):
+    net = rn.Network(stress.gated(5), inputs=3)
+    e = example(net)
+    for _ in range(3):  # the second one of a shape is a program's
+        _, _, tape = net.forward(e.params, e.x, checkpoint=checkpoint)
+        for again in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(InputError, match="a tape cannot be copied or pickled: .*; pickle the parameters"):
+                again(tape)
+        net.backward(e.params, tape, np.ones(tape.shape))
 
 
 def test_a_tape_that_nobody_holds_is_gone_at_once():

@@ -292,3 +292,46 @@ def test_a_copy_goes_on_by_itself(again, weights):
     made.reset({path: np.full((2, *size), 0.5)})
     same_bits("after a reset", made.step(x[:, 0]), first)
     assert repr(made) == repr(stream) == f"<stream of {net!r}, batch 2, float32>"
+
+
+AGAIN = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda stream: pickle.loads(pickle.dumps(stream)),
+}
+
+
+@pytest.mark.parametrize("attends", [False, True])
+@pytest.mark.parametrize("again", AGAIN)
+def test_a_copy_of_a_decoders_stream_writes_on_by_itself(again, attends):
+    scorer = rn.scorers.bahdanau() if attends else None
+    layer = rn.topologies.encoder_decoder(stress.gated(4), stress.gated(4), outputs=3, scorer=scorer)
+    it, source = rn.Network(layer, inputs=3), x.copy()
+    stream = it.stream(it.init(seed=0, dtype="float64"), x=source, lengths=[6, 3])
+    source[:] = np.nan  # it was read
+    unused = AGAIN[again](stream)
+    assert unused.alpha is None
+    np.testing.assert_equal(unused.state, stream.state)
+    first = stream.step()
+    made = AGAIN[again](stream)
+    np.testing.assert_equal((made.alpha, made.state), (stream.alpha, stream.state))
+    assert (made.alpha is not None) == attends
+    want = stream.step(), stream.alpha
+    stream.step()
+    np.testing.assert_equal((made.step(), made.alpha), want)
+    same_bits("of a copy before the first step", unused.step(), first)
+    assert repr(made) == f"<stream of {it!r}, batch 2, float64>"
+
+
+@pytest.mark.parametrize("again", AGAIN)
+def test_a_copy_of_a_devices_stream_goes_on_by_itself(again):
+    stream = DeviceStream(net, params, batch=2)  # which asks nothing of a device
+    unused = AGAIN[again](stream)
+    first = stream.step(x[:, 0])
+    made = AGAIN[again](stream)
+    want = stream.step(x[:, 1])
+    stream.step(x[:, 2])
+    same_bits("the copy's next step", made.step(x[:, 1]), want)
+    same_bits("of a copy before the first step", unused.step(x[:, 0]), first)
+    made.reset()
+    same_bits("after a reset", made.step(x[:, 0]), first)

@@ -267,5 +267,10 @@ def _code_text(code) -> str:
 def _find(module: str, qualname: str):
     found: Any = importlib.import_module(module)
     for part in qualname.split("."):
+        if not hasattr(found, part):
+            raise InputError(
+                f"this process has no {qualname!r} in its module {module!r}, of which a pickle tells: define it at the "
+                "top level of a module that both processes can import, not in a notebook or at a prompt"
+            )
         found = getattr(found, part)
     return found

@@ -1,5 +1,8 @@
 """Networks on the device, called as on the CPU: with NumPy arrays, with arrays of any library, with none."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import stress
@@ -95,6 +98,23 @@ def test_a_stream_goes_step_by_step():
         agree(stream.state, final)
 
 
+def test_a_copy_of_a_stream_stays_on_the_device_and_a_pickle_goes_to_the_cpu():
+    one = rn.Network(stress.gated(3), inputs=2, outputs=2)
+    e = testing.example(one, batch=2, time=3)
+    want, final = one(e.params, e.x, state=e.state)
+    stream = one.stream(e.params.to("cuda"), batch=2, state=e.state)
+    stream.step(e.x[:, 0])
+    copies = [copy.copy(stream), copy.deepcopy(stream), pickle.loads(pickle.dumps(stream))]
+    stream.step(e.x[:, 2])
+    assert [type(other).__name__ for other in copies] == ["DeviceStream", "DeviceStream", "Stream"]
+    assert repr(copies[0]) == f"<stream of {one!r}, batch 2, {e.params.dtype}, on cuda>"
+    for other in copies:
+        agree([other.step(e.x[:, t]) for t in (1, 2)], [want[:, t] for t in (1, 2)])
+        agree(other.state, final)
+    run = one.bind(e.params.to("cuda"))
+    assert (copy.deepcopy(run).device, pickle.loads(pickle.dumps(run)).device) == ("cuda", "cpu")
+
+
 # kinds of arrays
 def test_numpy_comes_back_as_numpy_and_what_lies_on_the_device_stays_there():
     e = testing.example(net, batch=2, time=3)
@@ -147,9 +167,6 @@ def test_wrong_shapes_are_told_as_on_the_cpu():
 
 # parameters
 def test_parameters_go_to_the_device_and_back():
-    import copy
-    import pickle
-
     params = net.init(seed=3)
     moved = params.to("cuda")
     assert (params.device, moved.device) == ("cpu", "cuda") and moved.to("cuda") is moved

@@ -21,6 +21,13 @@ def test_a_component_is_pickled_by_its_name():
     assert pickle.loads(pickle.dumps(stress.simple)) is stress.simple
 
 
+def test_a_component_of_a_module_that_has_it_no_more(monkeypatch):
+    data = pickle.dumps(stress.simple)
+    monkeypatch.delattr(stress, "simple")
+    with pytest.raises(InputError, match="this process has no 'simple' in its module 'stress'"):
+        pickle.loads(data)
+
+
 @pytest.mark.parametrize("make, kind", [(loss, "loss"), (optimizer, "optimizer"), (schedule, "schedule"),
                                         (initializer, "initializer")])  # fmt: skip
 def test_options_are_chosen_by_a_call(make, kind):
