@@ -13,13 +13,13 @@ from typing import Any
 
 from . import intrinsics
 from .fragments import mma_bf16, mma_tf32, pack_bf16, to_tf32
-from .intrinsics import across, anew, fma, load, load4, quotient, store, uniform
+from .intrinsics import across, anew, fma, load, load4, own_sum, quotient, store, uniform
 from .target import compiler
 
 __all__ = [
     "WARP", "Entry", "anew", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function",
     "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "pack_bf16", "portion", "quotient",
-    "shared", "store", "sync", "thread", "threads", "to_tf32", "uniform", "warp_max", "warp_sum",
+    "set_sums", "shared", "store", "sync", "thread", "threads", "to_tf32", "uniform", "warp_max", "warp_sum",
 ]  # fmt: skip
 
 cuda = compiler()
@@ -126,6 +126,20 @@ def warp_max(value):
     value = larger(value, across(value, 4))
     value = larger(value, across(value, 2))
     return larger(value, across(value, 1))
+
+
+@function
+def set_sums(lane, out, at, pitch, top, tops, many, wide, parts):
+    """Sets ``out[at + i * pitch + j]`` to the sum over a warp of what each lane has at ``i * wide + j`` of `parts`.
+
+    Row i is left as it is where ``top + i * tops`` is not less than `many`. There are 1, 2, 4, 8, 16 or 32 parts; all
+    lanes of a warp call it together.
+    """
+    total, each = own_sum(lane, parts), WARP // len(parts)
+    which = lane // each
+    row = which // wide
+    if lane % each == 0 and top + row * tops < many:
+        store(out, at + row * pitch + which % wide, total)
 
 
 @cuda.jit(device=True, inline="always")

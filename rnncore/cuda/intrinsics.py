@@ -20,7 +20,7 @@ from .fast import FAST
 from .lane import DeviceLane
 from .target import compiler
 
-__all__ = ["across", "anew", "arrive", "arrived", "fma", "load", "load4", "pointwise", "quotient", "store", "uniform"]
+__all__ = ["across", "anew", "arrive", "arrived", "fma", "load", "load4", "own_sum", "pointwise", "quotient", "store", "uniform"]
 
 cuda = compiler()
 types, intrinsic = cuda.types, cuda.extending.intrinsic
@@ -107,18 +107,51 @@ def across(typingctx, value, mask):
 
     def codegen(context, builder, signature, args):
         turn = builder.trunc(args[1], _I32) if args[1].type.width > 32 else args[1]
-        whole = ir.IntType(value.bitwidth)
-        bits = builder.bitcast(args[0], whole)
-        got = ir.Constant(whole, 0)
-        for first in range(0, value.bitwidth, 32):
-            part = bits if value.bitwidth == 32 else builder.trunc(builder.lshr(bits, whole(first)), _I32)
-            text = "shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;"
-            other = _assembly(builder, text, "=r,r,r,~{memory}", _I32, [part, turn], ("convergent",))
-            wide = other if value.bitwidth == 32 else builder.zext(other, whole)
-            got = builder.or_(got, builder.shl(wide, whole(first)))
-        return builder.bitcast(got, args[0].type)
+        return _exchanged(builder, args[0], turn)
 
     return value(value, mask), codegen
+
+
+def _exchanged(builder, number, turn):
+    """The number of the lane whose index differs in the bits of `turn`."""
+    bits = {ir.FloatType: 32, ir.DoubleType: 64}[type(number.type)]
+    whole = ir.IntType(bits)
+    mine, got = builder.bitcast(number, whole), ir.Constant(whole, 0)
+    for first in range(0, bits, 32):
+        part = mine if bits == 32 else builder.trunc(builder.lshr(mine, whole(first)), _I32)
+        text = "shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;"
+        other = _assembly(builder, text, "=r,r,r,~{memory}", _I32, [part, turn], ("convergent",))
+        wide = other if bits == 32 else builder.zext(other, whole)
+        got = builder.or_(got, builder.shl(wide, whole(first)))
+    return builder.bitcast(got, number.type)
+
+
+@intrinsic
+def own_sum(typingctx, lane, parts):
+    """The sum over a warp of one of the n `parts` that each lane has: of that of index ``lane * n // 32``.
+
+    n is 1, 2, 4, 8, 16 or 32. At each step a lane hands over the half of its parts that its partner goes on with, for
+    the partner's of its own half: n - 1 exchanges for n sums, and one more for each bit of the lane that is left. All
+    lanes of a warp call it together.
+    """
+    if not isinstance(parts, types.UniTuple) or not isinstance(lane, types.Integer) or 32 % parts.count:
+        return None
+
+    def codegen(context, builder, signature, args):
+        values = [builder.extract_value(args[1], k) for k in range(parts.count)]
+        for step in (16, 8, 4, 2, 1):
+            turn, half = _I32(step), len(values) // 2
+            if half:
+                second = builder.icmp_unsigned("!=", builder.and_(args[0], args[0].type(step)), args[0].type(0))
+                pairs = list(zip(values[:half], values[half:]))
+                kept = [builder.select(second, b, a) for a, b in pairs]
+                given = [builder.select(second, a, b) for a, b in pairs]
+            else:
+                kept = given = values
+            values = [builder.fadd(a, _exchanged(builder, b, turn)) for a, b in zip(kept, given)]
+        return values[0]
+
+    return parts.dtype(lane, parts), codegen
 
 
 @intrinsic

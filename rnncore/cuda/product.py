@@ -145,17 +145,15 @@ def _registers(w: Writer, product: Product, k: int) -> None:
         w.put(f"acc_{i}_{j} = {w.zero()}")
     for o in range(len(product.operands)):
         _operand(w, product, k, o)
-    for i, j in pairs if laned else ():
-        w.put(f"acc_{i}_{j} = warp_sum(acc_{i}_{j})")
-    if laned:
-        w.block("if lane == 0:")
     w.put(f"at = partial_{k} + (e * s_tile + top) * s_pad_{k} + group * {tiling.columns}")
+    if laned:
+        parts = ", ".join(f"acc_{i}_{j}" for i, j in pairs)
+        w.put(f"set_sums(lane, shm, at, tops{k} * s_pad_{k}, top, tops{k}, many, {tiling.columns}, ({parts},))")
+        return
     for i in range(tiling.rows):
         w.block(f"if top + {i} * tops{k} < many:")
         for j in range(tiling.columns):
             w.put(f"store(shm, at + {i} * tops{k} * s_pad_{k} + {j}, acc_{i}_{j})")
-        w.end()
-    if laned:
         w.end()
 
 

@@ -23,7 +23,7 @@ from .tile_twins import mma_bf16, mma_tf32, pack_bf16, to_tf32
 __all__ = [
     "WARP", "Entry", "anew", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function",
     "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "pack_bf16", "portion", "quotient",
-    "shared", "store", "sync", "thread", "threads", "to_tf32", "uniform", "warp_max", "warp_sum",
+    "set_sums", "shared", "store", "sync", "thread", "threads", "to_tf32", "uniform", "warp_max", "warp_sum",
 ]  # fmt: skip
 
 
@@ -162,6 +162,18 @@ def warp_sum(value):
 def warp_max(value):
     """The largest of the lanes of a warp, NaN if one is, in every lane; all lanes call it together."""
     return (yield from _butterfly(value, _maximum))
+
+
+def set_sums(lane, out, at, pitch, top, tops, many, wide, parts):
+    """Sums over a warp of what each lane has, as `rnncore.cuda.device.set_sums` says: some of them by each lane."""
+    yield Lane(parts)
+    for k in range(lane, len(parts), WARP):
+        row, column = divmod(k, wide)
+        if top + row * tops < many:
+            values = [lane[k] for lane in now.lanes]
+            while len(values) > 1:
+                values = [a + b for a, b in zip(values[::2], values[1::2])]
+            store(out, at + row * pitch + column, values[0])
 
 
 def fma(a, b, c):

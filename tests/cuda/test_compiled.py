@@ -145,6 +145,15 @@ def test_four_numbers_are_read_at_once():
     assert target.compiled(kernel("float64", body, more), (9, 0)).ptx.count("ld.global.v2.f64") == 2
 
 
+@pytest.mark.parametrize("parts, many", [(1, 5), (4, 6), (16, 16), (32, 31)])
+def test_several_sums_over_a_warp_take_no_more_exchanges_than_there_are_sums(parts, many):
+    given = "".join(f"load(memory, thread() + {k}), " for k in range(parts))
+    body = f"set_sums(thread() % 32, tape, 0, 8, 0, 1, 8, {min(parts, 4)}, ({given}))"
+    for dtype, words in (("float32", 1), ("float64", 2)):
+        more = "\nfrom rnncore.cuda.device import set_sums\n"
+        assert target.compiled(kernel(dtype, body, more), (8, 0)).ptx.count("shfl.sync.bfly") == many * words
+
+
 def test_indices_are_divided_in_place_and_a_warp_knows_what_its_lanes_have_in_common():
     body = "k = portion(uniform(thread() // 32), chunk, numbers[1])"
     body += "\nstore(tape, quotient(k, numbers[0]), warp_sum(load(tape, k)))"

@@ -91,6 +91,26 @@ def test_lanes_of_a_warp_add_up_and_find_the_largest(dtype):
     assert (got[:, :-1] == got[:, :-1, :1]).all()  # the same bits in every lane
 
 
+@pytest.mark.parametrize("many", [1, 2, 4, 8, 16, 32])
+def test_several_sums_over_a_warp_go_where_their_rows_and_columns_are(many):
+    """The last row is not there, and each warp has memory of its own."""
+    wide = min(many, 4)
+    high = many // wide
+    values = np.random.default_rng(many).standard_normal((MANY, many)).astype(np.float32)
+    parts = "".join(f"load(weights, thread() * {many} + {k}), " for k in range(many))
+    rows = f"numbers[0], 2, numbers[0] + 2 * ({high} - numbers[1])"  # the first, the step, the end
+    body = f"set_sums(thread() % WARP, tape, thread() // WARP * 64, 6, {rows}, {wide}, ({parts}))"
+    more = "from rnncore.cuda.device import set_sums"
+    for missing in {0, min(1, high - 1)}:
+        untouched = np.full(MANY // WARP * 64, -9.0)
+        got = launched(body, tape=untouched, weights=values.ravel(), numbers=[3, missing], more=more).reshape(-1, 64)
+        sums = values.astype(np.float64).reshape(-1, WARP, high, wide).sum(1)[:, : high - missing]
+        want = untouched.reshape(-1, 64)
+        for row in range(high - missing):
+            want[:, 6 * row : 6 * row + wide] = sums[:, row]
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
 def test_four_numbers_at_once_and_products_rounded_once():
     body = "a, b, c, d = load4(weights, 4 * thread())\nstore(tape, thread(), fma(a, b, fma(c, d, a)))"
     values = np.random.default_rng(0).standard_normal(4 * MANY).astype(np.float32)
