@@ -239,19 +239,20 @@ def _row_of_weights(w: Writer, matrix: str, s: int, at: str) -> None:
 
 def partial_sums(w: Writer, body, product: Product, slots: dict[int, str]) -> None:
     """Add the shares of a product to its slots' values, of which `slots` gives the variables."""
-    k, lines = _index(w, product), []
-    for j, slot in enumerate(product.slots):
-        if id(slot) in slots:
-            at, name = f"at_z{k}_{j}", slots[id(slot)]
-            first = w.own(slot.dim)[0]
-            body.put(f"{at} = partial_{k} + r * s_pad_{k} + first_{k}_{j} + u - {first}")
-            lines.append(f"{name} = add({name}, load(shm, {at} + e * s_tile * s_pad_{k}))")
+    k = _index(w, product)
+    found = [(j, slots[id(slot)]) for j, slot in enumerate(product.slots) if id(slot) in slots]
+    for j, _ in found:
+        first = w.own(product.slots[j].dim)[0]
+        body.put(f"at_z{k}_{j} = partial_{k} + r * s_pad_{k} + first_{k}_{j} + u - {first}")
     body.put("e = 0")
-    body.block(f"while e < {_shares(w, product, k)}:")
-    for line in lines:
-        body.put(line)
-    body.put("e += 1")
-    body.end()
+    for many in (4, 1):  # reads of several shares wait together
+        body.block(f"while e + {many} <= {_shares(w, product, k)}:")
+        for j, name in found:
+            parts = [f"load(shm, at_z{k}_{j} + (e + {n}) * s_tile * s_pad_{k})" for n in range(many)]
+            total = f"add(add({parts[0]}, {parts[1]}), add({parts[2]}, {parts[3]}))" if many == 4 else parts[0]
+            body.put(f"{name} = add({name}, {total})")
+        body.put(f"e += {many}")
+        body.end()
 
 
 def _matrices(product: Product) -> str:
