@@ -124,8 +124,8 @@ def _module(w: Writer, body: list[str], fast: bool) -> str:
     ops = [name for name in ops if re.search(rf"\b{name}\(", text)]
     head = [
         "from rnncore.cuda.device import WARP, anew, arrive_and_wait, block, entry, float32, float64, fma, function",
-        "from rnncore.cuda.device import functions, load, load4, portion, quotient, set_sums, shared, store, sync, thread",
-        "from rnncore.cuda.device import threads, uniform, warp_max, warp_sum",
+        "from rnncore.cuda.device import functions, load, load4, portion, quotient, set_sums, shared, store, sync",
+        "from rnncore.cuda.device import thread, threads, uniform, warp_max, warp_sum",
         *([f"from rnncore.cuda.tiles import tile_{w.tiling.tensor}"] if w.tiling.tensor else []),
         "",
         f'F = functions("{w.dtype}"{", fast=True" if fast else ""})',

@@ -20,7 +20,10 @@ from .fast import FAST
 from .lane import DeviceLane
 from .target import compiler
 
-__all__ = ["across", "anew", "arrive", "arrived", "fma", "load", "load4", "own_sum", "pointwise", "quotient", "store", "uniform"]
+__all__ = [
+    "across", "anew", "arrive", "arrived", "fma", "load", "load4", "own_sum", "pointwise", "quotient", "store",
+    "uniform",
+]  # fmt: skip
 
 cuda = compiler()
 types, intrinsic = cuda.types, cuda.extending.intrinsic
