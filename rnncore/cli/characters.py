@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
-from .fields import Cell, Layers, Out, Quiet, Seed, Units, argument, defaults_of, files, training
+from .fields import Cell, Layers, Out, Quiet, Resume, Seed, Units, argument, defaults_of, files, training
 from .options import Components
 
 __all__ = ["GenerateOptions"]
@@ -55,4 +55,14 @@ class GenerateOptions(Components):
         files("--model", "-m", metavar="FILE", show_default=False, help="Write with this model; nothing is learned."),
     ] = None
     out: Out = Path("rnncore-text")
+    resume: Resume = False
     quiet: Quiet = False
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file from which ``--resume`` goes on."""
+        return self.out / "run.checkpoint"
+
+    @property
+    def checkpoints(self) -> list[Path] | None:
+        return [self.checkpoint] if self.model is None else None

@@ -54,6 +54,7 @@ def generate(options: GenerateOptions) -> None:
     say("held out", f"{bits:.3f} bits per character; by the frequencies of characters alone {task.unigram:.3f}")
     sample = _sample(options, task.network, result.params, task.vocabulary)
     task.save(result, bits, sample, time.perf_counter() - begun)
+    options.checkpoint.unlink(missing_ok=True)
     print(f"\n{sample}")
 
 
@@ -75,6 +76,7 @@ class _Task:
             self.network, loss=self.recipe["loss"], optimizer=self.recipe["optimizer"], learning_rate=options.lr,
             schedule=self.recipe["schedule"], epochs=options.epochs, batch_size=options.batch, keep="best",
             clip_norm=self.recipe["clip"], truncate=options.truncate, seed=options.seed, progress=not options.quiet,
+            checkpoint=options.checkpoint,
         )  # fmt: skip
 
     @property
@@ -86,7 +88,8 @@ class _Task:
     def fit(self) -> TrainingResult:
         """Train on pieces that are read side by side; the held-out part says which epoch was the best."""
         side_by_side = min(self.options.batch, len(self.learned) - 1)
-        return self.trainer.fit(Dataset(*_pieces(self.learned, side_by_side)), Dataset(*self.pieces))
+        part, held = Dataset(*_pieces(self.learned, side_by_side)), Dataset(*self.pieces)
+        return self.trainer.fit(part, held, resume=self.options.resume)
 
     def bits(self, params: Params) -> float:
         """Bits per held-out character."""

@@ -27,6 +27,7 @@ from .fields import (
     network,
     training,
 )
+from .output import say_interrupted
 
 __all__ = [
     "DoctorOptions", "EvaluateOptions", "ExplainOptions", "PluginsOptions", "PredictOptions", "TrainOptions",
@@ -48,6 +49,11 @@ class Components:
         list[Path] | None,
         files(metavar="FILE", help="A Python file with components of your own. May be repeated."),
     ] = None
+
+    @property
+    def checkpoints(self) -> list[Path] | None:
+        """Files from which ``--resume`` goes on; None where there is nothing to go on with."""
+        return None
 
     def load(self) -> None:
         """Register what the files of ``--plugin`` define."""
@@ -179,6 +185,10 @@ class TrainOptions(Targets):
     resume: Resume = False
     quiet: Quiet = False
 
+    @property
+    def checkpoints(self) -> list[Path]:
+        return [self.out / f"run{k}.checkpoint" for k in (1, 2)] if self.checkpoint else []
+
     def chosen(self, kind: str) -> dict[str, Any]:
         """The options that ``--option`` gives to one kind of component."""
         return {name: value for k, name, value in map(_parsed, self.option or ()) if k == kind}
@@ -256,8 +266,12 @@ def command_of(command: Callable[[Any], None]) -> Callable[..., None]:
 
     def run(**given: Any) -> None:
         taken = options(**given)
-        taken.load()
-        command(taken)
+        try:
+            taken.load()
+            command(taken)
+        except KeyboardInterrupt as stop:
+            say_interrupted(stop, taken.checkpoints)
+            raise
 
     own = options.__annotations__
     fields = sorted(inspect.signature(options).parameters.values(), key=lambda p: p.name not in own)

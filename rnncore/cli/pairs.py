@@ -57,3 +57,12 @@ class TranslateOptions(Components):
     out: Out = Path("rnncore-translation")
     resume: Resume = False
     quiet: Quiet = False
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file from which ``--resume`` goes on."""
+        return self.out / "run.checkpoint"
+
+    @property
+    def checkpoints(self) -> list[Path] | None:
+        return [self.checkpoint] if self.model is None else None

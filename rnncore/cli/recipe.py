@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from ..data import Sequences
@@ -68,9 +67,10 @@ class Recipe:
         o = self.options
         return Preparation.of(data, o.standardize, loss=self.loss.describe(), columns=o.columns)
 
-    def trainer(self, checkpoint: Path, **changed: Any) -> Trainer:
+    def trainer(self, number: int = 0, **changed: Any) -> Trainer:
         """The trainer of one run."""
         o, registry = self.options, current()
+        checkpoint = o.checkpoints[number] if o.checkpoints else None
         kind: Any = LBFGS if o.optimizer == "lbfgs" else registry.get("optimizer", o.optimizer)
         try:
             optimizer = kind(**o.chosen("optimizer"))
@@ -80,27 +80,27 @@ class Recipe:
             "loss": self.loss, "optimizer": optimizer, "learning_rate": o.lr, "epochs": o.epochs,
             "schedule": registry.get("schedule", o.schedule)(**o.chosen("schedule")),
             "batch_size": o.batch, "clip_norm": None if isinstance(optimizer, LBFGS) else o.clip or None,
-            "seed": o.seed, "dtype": o.dtype, "checkpoint": checkpoint if o.checkpoint else None,
+            "seed": o.seed, "dtype": o.dtype, "checkpoint": checkpoint,
             "checkpoint_epochs": o.checkpoint or 1, "truncate": o.truncate, "progress": not o.quiet,
         }  # fmt: skip
         return Trainer(self.network, **settings | changed)
 
-    def first_run(self, checkpoint: Path) -> tuple[TrainingResult, Preparation, Sequences]:
+    def first_run(self) -> tuple[TrainingResult, Preparation, Sequences]:
         """Train on a part, measured on the rest, which is returned too."""
         o = self.options
         part, held = self.data.split(o.validation, o.seed)
         preparation = self.prepare(part)
         keep = "last" if o.refit and not o.patience else "best"
-        trainer = self.trainer(checkpoint, patience=o.patience, keep=keep)
-        found = trainer.fit(preparation.dataset(part), preparation.dataset(held), resume=_resumable(o))
+        trainer = self.trainer(0, patience=o.patience, keep=keep)
+        found = trainer.fit(preparation.dataset(part), preparation.dataset(held), resume=self._resumed)
         return found, preparation, held
 
-    def second_run(self, checkpoint: Path, last_epoch: int | None) -> tuple[TrainingResult, Preparation]:
+    def second_run(self, last_epoch: int | None) -> tuple[TrainingResult, Preparation]:
         """Train on all data, to the end or to `last_epoch`; the schedule runs as if to the end."""
         preparation = self.prepare(self.data)
-        trainer = self.trainer(checkpoint, keep="last", on_epoch=lambda record: record["epoch"] == last_epoch)
-        return trainer.fit(preparation.dataset(self.data), resume=_resumable(self.options)), preparation
+        trainer = self.trainer(1, keep="last", on_epoch=lambda record: record["epoch"] == last_epoch)
+        return trainer.fit(preparation.dataset(self.data), resume=self._resumed), preparation
 
-
-def _resumable(options: TrainOptions) -> bool:
-    return options.resume and options.checkpoint > 0
+    @property
+    def _resumed(self) -> bool:
+        return self.options.resume and bool(self.options.checkpoints)

@@ -41,15 +41,15 @@ def train(options: TrainOptions) -> None:
     if test is not None:
         report["test"] = _scored("test", test.source, score(model, test))
     _write_report(options, report, [r for _, r in runs])
-    for path in _checkpoints(options):
+    for path in options.checkpoints:
         path.unlink(missing_ok=True)
     say("written", ", ".join(str(folder / n) for n in ("model.safetensors", "report.json", "curve.png")))
 
 
 def _train(recipe: Recipe, report: dict[str, Any]) -> list[tuple[Model, TrainingResult]]:
     """One run or two, each with its model; the last is the one to keep."""
-    options, network, checkpoints = recipe.options, recipe.network, _checkpoints(recipe.options)
-    recipe.trainer(checkpoints[0])  # a setting that cannot be is refused before anything is written
+    options, network = recipe.options, recipe.network
+    recipe.trainer()  # a setting that cannot be is refused before anything is written
     make_folder(options.out)
     count = sum(math.prod(shape) for shape in network.shapes.values())
     report |= {"network": repr(network.layer), "parameters": count}
@@ -57,21 +57,17 @@ def _train(recipe: Recipe, report: dict[str, Any]) -> list[tuple[Model, Training
     say("network", f"{network.layer!r}, {count:,} parameters")
     runs, last_epoch = [], None
     if options.validation:
-        first, preparation, held = recipe.first_run(checkpoints[0])
+        first, preparation, held = recipe.first_run()
         last_epoch = first.best_epoch if options.patience else None
         runs.append((Model(network, first.params, preparation), first))
         found = score(runs[0][0], held)
         report["validation"] = _scored("validation", f"{len(held)} of {len(recipe.data)} sequences", found)
     if options.refit or not options.validation:
-        second, preparation = recipe.second_run(checkpoints[1], last_epoch)
+        second, preparation = recipe.second_run(last_epoch)
         runs.append((Model(network, second.params, preparation), second))
     result = runs[-1][1]
     say("trained", f"{len(result.history)} epochs, {result.updates} updates, {result.seconds:.1f} s")
     return runs
-
-
-def _checkpoints(options: TrainOptions) -> list[Path]:
-    return [options.out / f"run{k}.checkpoint" for k in (1, 2)]
 
 
 def _training_data(options: TrainOptions) -> Sequences:

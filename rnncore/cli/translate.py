@@ -50,7 +50,7 @@ def translate(options: TranslateOptions) -> None:
     scores = {"greedy": _score(translator, test, None), "beam": _score(translator, test, options.beam)}
     _show(translator, options.show or test.sources[:_SHOWN], options.out)
     _save(translator, options, result, scores, time.perf_counter() - begun)
-    task.checkpoint.unlink(missing_ok=True)
+    options.checkpoint.unlink(missing_ok=True)
 
 
 class _Task:
@@ -64,11 +64,10 @@ class _Task:
         self.target = Vocabulary.of(train.targets, ends=True)
         self.steps = 2 * max(map(len, train.targets)) + 1
         self.network = self._network()
-        self.checkpoint = options.out / "run.checkpoint"
         self.trainer = Trainer(
             self.network, loss=self.recipe["loss"], optimizer=self.recipe["optimizer"], learning_rate=options.lr,
             schedule=self.recipe["schedule"], epochs=options.epochs, batch_size=options.batch, seed=options.seed,
-            clip_norm=self.recipe["clip"], checkpoint=self.checkpoint, progress=not options.quiet,
+            clip_norm=self.recipe["clip"], checkpoint=options.checkpoint, progress=not options.quiet,
         )  # fmt: skip
 
     def _network(self) -> Network:

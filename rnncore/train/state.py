@@ -14,7 +14,27 @@ from ..errors import FileError
 from .files import read_arrays, write_arrays
 from .history import History
 
-__all__ = ["RunState", "save_checkpoint", "load_checkpoint"]
+__all__ = ["Interrupted", "RunState", "save_checkpoint", "load_checkpoint"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in a run.
+
+    Parameters
+    ----------
+    where : str
+        The epoch, in words.
+    kept : str or None
+        The checkpoint and what it holds, in words; None where none was written.
+    """
+
+    def __init__(self, where: str, kept: str | None):
+        super().__init__(where, kept)
+        self.where, self.kept = where, kept
+
+    def __str__(self) -> str:
+        how = f"fit(..., resume=True) goes on from {self.kept}" if self.kept else "no checkpoint was written"
+        return f"{self.where}; {how}"
 
 
 @dataclass
@@ -61,6 +81,8 @@ class RunState:
         Why the run is over.
     carried : dict of str to ndarray, (batch, size)
         States that the last chunk left, for the next.
+    kept : str, optional
+        What the checkpoint holds, in words; None where there is none.
     """
 
     flat: np.ndarray
@@ -78,6 +100,17 @@ class RunState:
     tally: Tally = field(default_factory=Tally)
     history: History = field(default_factory=History)
     carried: dict[str, np.ndarray] = field(default_factory=dict)
+    kept: str | None = None
+
+    def held(self, path: str | os.PathLike) -> None:
+        """Remember that all of this is in a checkpoint."""
+        whole = f"epoch {self.epoch}"
+        part = f"{self.position} batches of epoch {self.epoch + 1}" if self.position else whole
+        self.kept = f"{os.fspath(path)}, after {part}"
+
+    def interrupted(self, epochs: int) -> Interrupted:
+        """What to raise where Ctrl-C ends a run of so many epochs."""
+        return Interrupted(f"in epoch {min(len(self.history) + 1, epochs)} of {epochs}", self.kept)
 
 
 _PLAIN = ("generator", "epoch", "position", "updates", "begun", "best_score", "best_epoch", "stopped", "seconds")
@@ -100,6 +133,7 @@ def save_checkpoint(path: str | os.PathLike, settings: Mapping[str, Any], state:
     settings = dict(settings)
     text = {"network": settings.pop("network"), "settings": json.dumps(settings), "state": json.dumps(plain)}
     write_arrays(path, "checkpoint", arrays, text)
+    state.held(path)
 
 
 def load_checkpoint(path: str | os.PathLike, settings: Mapping[str, Any], size: int) -> RunState:
@@ -135,6 +169,7 @@ def load_checkpoint(path: str | os.PathLike, settings: Mapping[str, Any], size: 
     wrong = [name for name, a in arrays.items() if a.shape != (size,) and not name.startswith("carried.")]
     if wrong:
         raise FileError(f"{where}: {wrong[0]} has shape {arrays[wrong[0]].shape}, expected ({size},)")
+    state.held(path)
     return state
 
 

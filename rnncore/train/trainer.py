@@ -218,6 +218,8 @@ class Trainer:
             If data or parameters do not fit the network.
         FileError
             If the checkpoint is damaged, belongs to a run of other settings or data, or cannot be written.
+        KeyboardInterrupt
+            Ctrl-C; its text says what the checkpoint holds.
         """
         if resume and self.checkpoint is None:
             raise InputError("resume needs the file to resume from: Trainer(..., checkpoint=path)")
@@ -229,7 +231,10 @@ class Trainer:
         run = Run(self, train, valid, params)
         if resume and os.path.exists(self.checkpoint):  # type: ignore[arg-type]
             run.resume()
-        state = run.to_the_end()
+        try:
+            state = run.to_the_end()
+        except KeyboardInterrupt as stop:
+            raise run.state.interrupted(self.epochs).with_traceback(stop.__traceback__) from None
         keep = self.keep or ("best" if valid is not None or self.patience else "last")
         flat = state.best if keep == "best" and state.best is not None else state.flat
         return TrainingResult(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import rnncore as rn
+import rnncore.train.progress as progress
 from rnncore.cli import main
 from rnncore.train import load_model, save_model
 
@@ -36,6 +37,34 @@ def test_a_text_is_learned_and_its_model_writes_again(run, tmp_path):
     assert (tmp_path / "o" / "curve.png").read_bytes()[:4] == b"\x89PNG"
     again = run("--model", "o/model.safetensors", "--characters", 50, "--prompt", "the ")
     assert again == (0, report["sample"] + "\n", "")
+
+
+def test_an_interrupted_run_resumes_to_the_same_model(run, tmp_path, monkeypatch):
+    common = ["mine.txt", *SMALL, "--epochs", 3, "--characters", 5]
+    assert run(*common, "--out", "whole")[0] == 0
+    seen, ended = [], progress.Progress.epoch
+
+    def stop(self, record, epochs):
+        seen.append(record)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress.Progress, "epoch", stop)
+    status, _, err = run(*common, "--out", "broken")
+    kept = "with --resume the same command goes on from broken/run.checkpoint, after epoch 1"
+    assert (status, err) == (130, f"rnncore: interrupted in epoch 3 of 3; {kept}\n")
+    monkeypatch.setattr(progress.Progress, "epoch", ended)
+    assert run(*common, "--out", "broken", "--resume")[0] == 0
+    whole, broken = (load_model(tmp_path / name / "model.safetensors")[1].flat for name in ("whole", "broken"))
+    assert whole.tobytes() == broken.tobytes() and not list((tmp_path / "broken").glob("*.checkpoint"))
+
+
+def test_one_that_only_writes_has_nothing_to_keep(run, tmp_path, monkeypatch):
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rnncore.cli.generate._load", stop)
+    assert run("--model", "m.safetensors") == (130, "", "rnncore: interrupted\n")
 
 
 def test_the_number_is_the_loss_of_what_is_held_out(run, tmp_path):

@@ -2,6 +2,11 @@
 
 import csv
 import json
+import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -164,12 +169,62 @@ def test_an_interrupted_run_resumes_to_the_same_model(run, tmp_path, monkeypatch
         ended(self, record, epochs)
 
     monkeypatch.setattr(progress.Progress, "epoch", stop)
-    assert run(*common, "--out", "broken")[0] == 130
+    status, _, err = run(*common, "--out", "broken")
+    assert (status, err) == (
+        130,
+        "rnncore: interrupted in epoch 3 of 3; with --resume the same command goes on from "
+        f"broken/run{1 if stop_at < 3 else 2}.checkpoint, after epoch 1\n",
+    )
     assert not (tmp_path / "broken/model.safetensors").exists()
     monkeypatch.setattr(progress.Progress, "epoch", ended)
     assert run(*common, "--out", "broken", "--resume")[0] == 0
     assert numbers_of(tmp_path / "whole") == numbers_of(tmp_path / "broken")
     assert not list((tmp_path / "broken").glob("*.checkpoint"))
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "often", "told"),
+    [
+        (1, 2, "in epoch 2 of 3; nothing is kept of it"),
+        (1, 0, "in epoch 2 of 3; nothing is kept of it"),
+        (4, 3, "in epoch 2 of 3; with --resume the same command goes on from o/run1.checkpoint"),
+    ],
+)
+def test_what_is_kept_of_an_interrupted_run_is_told(run, tmp_path, monkeypatch, stop_at, often, told):
+    seen = []
+
+    def stop(self, record, epochs):
+        seen.append(record)
+        if len(seen) == stop_at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress.Progress, "epoch", stop)
+    data = classes_table(tmp_path / "train.csv")
+    status, _, err = run("train", data, *SMALL, "--checkpoint", often, "--out", "o")
+    assert (status, err) == (130, f"rnncore: interrupted {told}\n")
+
+
+def test_ctrl_c_in_the_middle_of_the_work(run, tmp_path):
+    """A signal comes anywhere: exit status, one line, whole files, and it goes on."""
+    options = [classes_table(tmp_path / "train.csv"), "--units", "4", "--checkpoint", "1", "-q", "--validation", "0"]
+    command = [sys.executable, "-m", "rnncore.cli", "train", *map(str, options), "--out", "o", "--epochs", "100000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    began = time.monotonic()
+    while not (tmp_path / "o/run2.checkpoint").exists() and time.monotonic() - began < 100:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    found = re.fullmatch(
+        r"\s*rnncore: interrupted in epoch (\d+) of 100000; with --resume the same command goes on from "
+        r"o/run2.checkpoint, after epoch (\d+)\s*",
+        told,
+    )
+    assert found and 0 <= int(found[1]) - int(found[2]) <= 2
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["run2.checkpoint"]
+    assert run("train", *options, "--out", "o", "--epochs", int(found[2]) + 2, "--resume", "--lr", 0.5)[0] == 2
+    assert run("train", *options, "--out", "o", "--epochs", int(found[2]) + 2, "--resume")[0] == 0
+    assert json.loads((tmp_path / "o/report.json").read_text())["runs"][0]["epochs"] == int(found[2]) + 2
 
 
 def test_patience_ends_the_second_run_at_the_best_epoch_of_the_first(run, tmp_path):

@@ -95,11 +95,23 @@ def test_an_interrupted_run_resumes_to_the_same_model(run, tmp_path, monkeypatch
         ended(self, record, epochs)
 
     monkeypatch.setattr(progress.Progress, "epoch", stop)
-    assert run(*common, "--out", "broken")[0] == 130
+    status, _, err = run(*common, "--out", "broken")
+    kept = "with --resume the same command goes on from broken/run.checkpoint, after epoch 1"
+    assert status == 130 and err.endswith(f"; {kept if stop_at > 1 else 'nothing is kept of it'}\n")
     monkeypatch.setattr(progress.Progress, "epoch", ended)
     assert run(*common, "--out", "broken", "--resume")[0] == 0
     whole, broken = (load_model(tmp_path / name / "model.safetensors")[1].flat for name in ("whole", "broken"))
     assert whole.tobytes() == broken.tobytes()
+
+
+def test_one_that_is_interrupted_after_its_training_keeps_it(run, tmp_path, monkeypatch):
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rnncore.cli.translate._score", stop)
+    status, _, err = run("translate", letters(tmp_path / "train.tsv"), *SMALL, "--out", "o")
+    assert status == 130
+    assert err == "rnncore: interrupted; with --resume the same command goes on from o/run.checkpoint\n"
 
 
 def test_a_file_that_is_too_small_is_told(run, tmp_path):

@@ -129,6 +129,29 @@ def test_more_epochs_go_on_where_fewer_ended(tmp_path, FakeNetwork, two_classes,
     assert result.params == whole.params and numbers(result.history) == numbers(whole.history)
 
 
+@pytest.mark.parametrize("every, kept", [(None, "epoch 2"), (5, "3 batches of epoch 3")])
+def test_an_interrupted_run_says_what_its_checkpoint_holds(
+    tmp_path, FakeNetwork, two_classes, monkeypatch, every, kept
+):  # fmt: skip
+    step, calls = FakeNetwork.loss_and_grad, []
+
+    def stop(*given, **options):
+        calls.append(given)
+        if len(calls) in (2, 19, 20):  # an epoch has 6 batches
+            raise KeyboardInterrupt
+        return step(*given, **options)
+
+    monkeypatch.setattr(FakeNetwork, "loss_and_grad", stop)
+    given = tmp_path, FakeNetwork, two_classes
+    with pytest.raises(KeyboardInterrupt, match="^in epoch 1 of 6; no checkpoint was written$"):
+        run(*given, epochs=6, checkpoint_updates=every)
+    how = f"fit(..., resume=True) goes on from {tmp_path / 'checkpoint'}, after {kept}"
+    for resume in (False, True):  # the second is interrupted before it comes to anything
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            run(*given, epochs=6, checkpoint_updates=every, resume=resume)
+        assert str(stopped.value) == f"in epoch 3 of 6; {how}"
+
+
 def test_resuming_what_is_over_gives_it_back(tmp_path, FakeNetwork, two_classes):
     done = run(tmp_path, FakeNetwork, two_classes)
     again = run(tmp_path, FakeNetwork, two_classes, resume=True)
