@@ -56,7 +56,12 @@ def run(name: str, options: argparse.Namespace, folder: str) -> tuple[float, lis
 
 def main() -> None:
     named = ",".join(name for name in COMMANDS if name not in SLOW)
-    options = arguments("Every bar.", runs=1, only=named, markdown="")
+    options = arguments(
+        __doc__,
+        runs=(1, "How often to go through all of them."),
+        only=(named, f"Which commands, of {', '.join(COMMANDS)}."),
+        markdown=("", "A page to put this table and that of compare into; the curves go into pictures/ beside it."),
+    )
     chosen = [name.strip() for name in options.only.split(",")]
     for name in chosen:
         if name not in COMMANDS:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import arguments, in_turns, needs, table, verdict
+from .common import TURNS, arguments, in_turns, needs, table, verdict
 
 BATCH, SOURCE, TARGET, UNITS, KINDS = 32, 50, 50, 128, 64
 BARS = {"torch": 5.0, "jax": 1.5}
@@ -183,7 +183,7 @@ def jax_step(params, x, target) -> Callable[[], float]:
 
 
 def main() -> None:
-    options = arguments("An attention decoder's training step.", rounds=9)
+    options = arguments(__doc__, rounds=(9, TURNS))
     import torch
 
     torch.set_num_threads(options.threads)

@@ -8,7 +8,7 @@ taken in turns. The bar, for the LSTM with k = 100, the root of T: a tenth of th
 
 from __future__ import annotations
 
-from .common import CELLS, Case, arguments, case, in_turns, named, table, verdict
+from .common import CELLS, TURNS, Case, arguments, case, in_turns, named, table, verdict
 from .memory import peak, result_bytes
 
 SHAPE = (8, 10_000, 64, 128)
@@ -54,7 +54,12 @@ def held(one: Case, checkpoint: int | None) -> tuple[int, int]:
 
 
 def main() -> None:
-    options = arguments("Memory and time of gradient checkpointing.", cell=JUDGED[0], time=SHAPE[1], rounds=5)
+    options = arguments(
+        __doc__,
+        cell=(JUDGED[0], f"The layer's cell, of {', '.join(CELLS)}."),
+        time=(SHAPE[1], "Steps of the sequences."),
+        rounds=(5, TURNS),
+    )
     if options.cell not in CELLS:
         raise SystemExit(f"--cell must be one of {', '.join(CELLS)}, got {options.cell}")
     shape = (SHAPE[0], options.time, *SHAPE[2:])

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "CELLS", "REST", "SHAPES", "Case", "arguments", "case", "geomean", "in_turns", "into_page", "multiply_adds",
-    "named", "needs", "table", "TURN", "verdict",
+    "CELLS", "MARKDOWN", "PROCESSES", "REST", "SHAPES", "Case", "arguments", "case", "geomean", "in_turns",
+    "into_page", "multiply_adds", "named", "needs", "table", "TURN", "TURNS", "verdict",
 ]  # fmt: skip
 
 CELLS = ["vanilla", "gru", "lstm"]
@@ -125,15 +125,23 @@ def into_page(page: str, name: str, text: str) -> None:
     path.write_text("".join([*parts[:2], f"\n\n{text}\n\n", *parts[3:]]), encoding="utf-8")
 
 
-def arguments(text: str, **options: Any) -> argparse.Namespace:
-    """Command-line options, each with its default.
+TURNS = "Turns that each side has; figures are medians of all their calls."
+PROCESSES = "Processes that are timed; figures are their medians."
+MARKDOWN = "A page to put the table into, between its marks."
+_COMMON = {
+    "threads": (2, "Threads of every library."),
+    "bars": (1, "1: leave with status 1 where a bar is missed; 0: print without judging."),
+}
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
 
-    ``--threads`` is there always and is set before anything runs; so is ``--bars``: 0 prints without judging.
+
+def arguments(text: str | None, *places: tuple[str, str], **options: tuple[Any, str]) -> argparse.Namespace:
+    """What the command line says; `text` is the help's, the command's docstring.
+
+    `places` are arguments without a default, names and what they are; `options` have a default and what they do.
+    ``--threads`` is there always and is set before anything runs; so is ``--bars``.
     """
-    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    for name, default in {"threads": 2, "bars": 1, **options}.items():
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=" ")
-    found = parser.parse_args()
+    found = _parser(text, places, options).parse_args()
     for name in ("RNNCORE_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(found.threads)
     if found.threads == 1:  # XLA takes every processor or one
@@ -141,6 +149,22 @@ def arguments(text: str, **options: Any) -> argparse.Namespace:
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.5:
         print(f"note: the load of this machine is {os.getloadavg()[0]:.1f} already: other work disturbs these figures")
     return found
+
+
+def _parser(text: str | None, places: Sequence[tuple[str, str]], options: Mapping[str, tuple[Any, str]]):
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    prog = f"python -m {spec.name.removesuffix('.__main__')}" if spec is not None else None
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=prog, description=text, formatter_class=formatter, allow_abbrev=False)
+    for name, told in places:
+        parser.add_argument(name, metavar=name.upper(), help=told)
+    for name, (default, told) in {**_COMMON, **options}.items():
+        told = f"{told} Default: {default}." if default != "" else told
+        kind: Any = type(default)
+        parser.add_argument(
+            f"--{name}", type=kind, default=default, metavar=_METAVARS[kind], help=told.replace("%", "%%")
+        )
+    return parser
 
 
 def verdict(options: argparse.Namespace, missed: Sequence[str]) -> None:

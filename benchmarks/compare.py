@@ -25,7 +25,21 @@ from typing import Any
 
 import numpy as np
 
-from .common import TURN, Case, arguments, case, geomean, in_turns, into_page, multiply_adds, named, table, verdict
+from .common import (
+    MARKDOWN,
+    TURN,
+    TURNS,
+    Case,
+    arguments,
+    case,
+    geomean,
+    in_turns,
+    into_page,
+    multiply_adds,
+    named,
+    table,
+    verdict,
+)
 from .machine import Peak, described
 
 SHAPES = [
@@ -151,10 +165,19 @@ def as_markdown(head, lines) -> str:
 
 def parsed() -> argparse.Namespace:
     """The options, their lists made lists."""
-    every = ",".join(map(named, SHAPES))
-    given = {"cells": ",".join(CELLS), "shapes": every, "what": ",".join(WHAT), "peers": ",".join(PEERS)}
-    options = arguments("Speed against the fastest peer and the machine.", rounds=9, **given, dtype="float32",
-                        mixed=0, json="", markdown="", join="")  # fmt: skip
+    options = arguments(
+        __doc__,
+        rounds=(9, TURNS),
+        cells=(",".join(CELLS), "Which cells."),
+        shapes=(",".join(map(named, SHAPES)), "Which shapes: batch, time, inputs, units."),
+        what=(",".join(WHAT), "Calls, training steps, or both."),
+        peers=(",".join(PEERS), "Against whom; nothing: ours alone."),
+        dtype=("float32", "float32, float64, or both: a table of each."),
+        mixed=(0, "1: no rest between turns, so that the others' spinning threads take processors away."),
+        json=("", "A file to write the rows into."),
+        markdown=("", MARKDOWN),
+        join=("", "Files of rows, by commas, that are made one table; nothing is measured."),
+    )
     for name, known in {"cells": CELLS, "shapes": list(map(named, SHAPES)), "what": WHAT}.items():
         chosen = [k.strip() for k in getattr(options, name).split(",")]
         for k in chosen:

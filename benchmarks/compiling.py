@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from .common import CELLS, arguments, table, verdict
+from .common import CELLS, PROCESSES, arguments, table, verdict
 
 STEP = """
 import numpy as np, rnncore as rn
@@ -82,7 +82,7 @@ class Compiling:
 
 
 def main() -> None:
-    options = arguments("Seconds of compiling.", rounds=5)
+    options = arguments(__doc__, rounds=(5, PROCESSES))
     rows, missed = [], []
     for cell in NAMES:
         with tempfile.TemporaryDirectory() as cache:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .common import TURN, arguments, case, in_turns, table, verdict
+from .common import TURN, TURNS, arguments, case, in_turns, table, verdict
 from .machine import described
 
 BASE = (32, 100, 128, 128)
@@ -138,7 +138,13 @@ def picture_over_time(path: Path, found: dict, rows: list[tuple], note: str) -> 
 
 
 def main() -> None:
-    options = arguments("Curves.", out="docs/pictures", rounds=3, only="threads,batch,units,time", peers="torch,onnx")
+    options = arguments(
+        __doc__,
+        out=("docs/pictures", "Folder of the pictures."),
+        rounds=(3, TURNS),
+        only=("threads,batch,units,time", "Which pictures."),
+        peers=("torch,onnx", "Against whom; nothing: ours alone."),
+    )
     out, only = Path(options.out), options.only.split(",")
     peers = [p for p in options.peers.split(",") if p]
     out.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import TURN, Case, arguments, case, geomean, in_turns, multiply_adds, named, table, verdict
+from .common import TURN, TURNS, Case, arguments, case, geomean, in_turns, multiply_adds, named, table, verdict
 from .compare import WHAT, ours
 from .machine import Peak, described
 
@@ -79,7 +79,12 @@ def shares(rounds: int, peak: Peak) -> list[dict]:
 
 
 def main() -> None:
-    options = arguments("Cells of one's own.", rounds=7, cells="ugrnn,mgu,indrnn,lem,cornn", parts="peers,shares")
+    options = arguments(
+        __doc__,
+        rounds=(7, TURNS),
+        cells=("ugrnn,mgu,indrnn,lem,cornn", "Which cells are compared with the peers."),
+        parts=("peers,shares", "The comparison with peers, that of shares of the peak with an LSTM, or both."),
+    )
     from .peers import versions
 
     missed, parts = [], options.parts.split(",")

@@ -114,7 +114,13 @@ def screenshot(address: str, picture: Path, size: tuple[int, int] = (1200, 900))
 
 
 def main() -> None:
-    options = arguments("A dashboard that needs no network.", config="asv.conf.json", open=0, picture="", page="")
+    options = arguments(
+        __doc__,
+        config=("asv.conf.json", "asv's settings."),
+        open=(0, "1: serve the pages on this machine, until Enter."),
+        picture=("", "A .png file to draw a page into, with Chromium."),
+        page=("", "Which page is drawn, as its address ends: #... By default the first."),
+    )
     html = publish(Path(), options.config)
     if options.picture:
         with served(html) as address:

@@ -212,10 +212,15 @@ def run(
 
 
 def main() -> None:
-    if len(sys.argv) < 3 or sys.argv[1].startswith("-") or sys.argv[2].startswith("-"):
-        raise SystemExit("usage: python -m benchmarks.gate BASE HEAD [--bound 1.1] [--rounds 30] [--only TEXT]")
-    commits = [sys.argv.pop(1), sys.argv.pop(1)]
-    options = arguments("Two commits in turns.", rounds=30, bound=1.1, only="")
+    options = arguments(
+        __doc__,
+        ("base", "The commit to compare with."),
+        ("head", "The commit in question."),
+        rounds=(30, "Turns that each commit has."),
+        bound=(1.1, "Times as slow as BASE at which HEAD is a regression."),
+        only=("", "Benchmarks with this text in their name. By default all."),
+    )
+    commits = [options.base, options.head]
     benchmarks = {name: text for name, text in BENCHMARKS.items() if options.only in name}
     sys.exit(run(commits, benchmarks, rounds=options.rounds, bound=options.bound))
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from . import gpu_model, gpu_table
-from .common import arguments, into_page, named, table, verdict
+from .common import MARKDOWN, TURNS, arguments, into_page, named, table, verdict
 from .compare import as_markdown
 from .devices import DEVICES, at_hand
 from .gpu_rows import BRIEF, CELLS, EVERY, PRECISIONS, RAGGED, WHAT
@@ -33,6 +33,14 @@ FLASHRNN = {  # ms on an H100, LSTM H768 B16 T1024: Pöppel et al. 2024, arXiv:2
     "PyTorch loop": (147.0, 484.0),
 }  # fmt: skip
 LISTS = ("cells", "shapes", "ragged", "what", "precisions", "devices")
+TOLD = {
+    "cells": "Which cells.",
+    "shapes": "Which shapes, or groups of them, brief and every.",
+    "ragged": "Shapes that are measured with lengths, too.",
+    "what": "Calls, training steps, or both.",
+    "precisions": "How products are rounded.",
+    "devices": "Devices of the model.",
+}
 GROUPS = {"brief": BRIEF, "every": EVERY}
 
 
@@ -45,8 +53,16 @@ def parsed() -> argparse.Namespace:
     }  # fmt: skip
     given = {"cells": CELLS, "shapes": ["brief"], "ragged": map(named, RAGGED), "what": WHAT, "precisions": PRECISIONS,
              "devices": [DEVICES[0].name]}  # fmt: skip
-    options = arguments("Speed on a GPU, or what the kernels' code lets expect of one.", rounds=5, minutes=7.0, model=0,
-                        json="", markdown="", join="", **{k: ",".join(v) for k, v in given.items()})  # fmt: skip
+    options = arguments(
+        __doc__,
+        rounds=(5, TURNS),
+        minutes=(7.0, "Rows that are not begun after so many minutes are left out."),
+        model=(0, "1: what is expected from the kernels' code, even where there is a GPU."),
+        json=("", "A file to write the rows into, as they come."),
+        markdown=("", MARKDOWN),
+        join=("", "Files of rows, by commas, that are made one table; nothing is measured."),
+        **{name: (",".join(names), TOLD[name]) for name, names in given.items()},
+    )
     for name, every in known.items():
         chosen = [k.strip() for k in getattr(options, name).split(",") if k]
         if name == "shapes":

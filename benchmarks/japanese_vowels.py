@@ -124,7 +124,12 @@ def run(train: Any, test: Any, seed: int, epochs: int, pool: int) -> tuple[list[
 
 
 def main() -> None:
-    options = arguments("Training on Japanese Vowels against PyTorch.", seeds=5, epochs=EPOCHS, pool=1)
+    options = arguments(
+        __doc__,
+        seeds=(5, "Runs; figures are their medians."),
+        epochs=(EPOCHS, "Passes over the data; with fewer, accuracy is not judged."),
+        pool=(1, "Batches that are sorted by length together."),
+    )
     import torch
 
     import rnncore as rn

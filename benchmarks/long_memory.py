@@ -160,7 +160,12 @@ def picture(path: str, found: dict[tuple[str, str], Learned], seed: int) -> None
 
 
 def main() -> None:
-    options = arguments("The adding and copying problems, with gates and without.", updates=0, seed=0, picture="")
+    options = arguments(
+        __doc__,
+        updates=(0, "Updates of each run; 0: as many as its problem takes."),
+        seed=(0, "The same seed, the same numbers."),
+        picture=("", "A .png file to draw the learning curves into."),
+    )
     rows, missed, found = [], [], {}
     for name, task in tasks().items():
         updates = options.updates or task.updates

@@ -94,7 +94,7 @@ class TrainingStep:
 def main() -> None:
     from .common import arguments, named, table, verdict
 
-    options = arguments("Memory of a training step against what BPTT has to keep.")
+    options = arguments(__doc__)
     rows, missed = [], []
     for cell in CELLS:
         for shape in SHAPES[2:]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .common import TURN, Case, arguments, case, in_turns, named, table, verdict
+from .common import TURN, TURNS, Case, arguments, case, in_turns, named, table, verdict
 from .compare import WHAT
 from .machine import described
 
@@ -63,7 +63,7 @@ class Ragged:
 
 
 def main() -> None:
-    options = arguments("Ragged batches.", rounds=9)
+    options = arguments(__doc__, rounds=(9, TURNS))
     from .peers import versions
 
     lengths, rows, missed = drawn(), [], []

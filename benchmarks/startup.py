@@ -73,9 +73,9 @@ def _process_seconds(code: str, cache: str) -> float:
 
 
 def main() -> None:
-    from .common import arguments, table, verdict
+    from .common import PROCESSES, arguments, table, verdict
 
-    options = arguments("Seconds until rnncore is there.", rounds=7)
+    options = arguments(__doc__, rounds=(7, PROCESSES))
     imports = float(np.median([_import_seconds() for _ in range(options.rounds)]))
     with tempfile.TemporaryDirectory() as cache:
         cold = _process_seconds(FIRST_STEP, cache)

@@ -14,7 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from .common import CELLS, Case, arguments, case, in_turns, into_page, multiply_adds, needs, table, verdict
+from .common import (
+    CELLS,
+    MARKDOWN,
+    TURNS,
+    Case,
+    arguments,
+    case,
+    in_turns,
+    into_page,
+    multiply_adds,
+    needs,
+    table,
+    verdict,
+)
 from .compare import as_markdown
 from .machine import Peak, described
 from .peers import versions
@@ -199,7 +212,13 @@ def measured(one: Case, peak: float, rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", rounds=7, threads=1, units=",".join(map(str, SIZES)), markdown="")
+    options = arguments(
+        __doc__,
+        rounds=(7, TURNS),
+        threads=(1, "Threads of every library."),
+        units=(",".join(map(str, SIZES)), "Sizes of the layers, units and features alike."),
+        markdown=("", MARKDOWN),
+    )
     rows, missed, peak = [], [], Peak(1)
     for cell, form in FORMS:
         for units in map(int, options.units.split(",")):

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from .command import command_of
 from .doctor import doctor
 from .evaluate import evaluate
 from .explain import explain
 from .generate import generate
-from .options import command_of
 from .plugins import plugins
 from .predict import predict
 from .train import train

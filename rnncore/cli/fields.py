@@ -27,7 +27,7 @@ Epochs = Annotated[int, training(min=1, metavar="N", help="Passes over the data.
 Seed = Annotated[int, training(min=0, metavar="N", help="The same seed, the same numbers.")]
 
 Out = Annotated[Path, files("--out", "-o", metavar="DIR", help="Folder of the results.")]
-Resume = Annotated[bool, files("--resume", help="Go on from the checkpoint of an ended run.")]
+Resume = Annotated[bool, files("--resume", help="Go on from the checkpoint of a run that was interrupted or killed.")]
 Quiet = Annotated[bool, files("--quiet", "-q", help="No progress bar.")]
 
 

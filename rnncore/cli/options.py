@@ -1,12 +1,10 @@
 """What the commands take: one dataclass a command, whose fields are its arguments and options."""
 
-import inspect
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -27,11 +25,10 @@ from .fields import (
     network,
     training,
 )
-from .output import say_interrupted
 
 __all__ = [
-    "DoctorOptions", "EvaluateOptions", "ExplainOptions", "PluginsOptions", "PredictOptions", "TrainOptions",
-    "command_of",
+    "Components", "DoctorOptions", "EvaluateOptions", "ExplainOptions", "PluginsOptions", "PredictOptions",
+    "TrainOptions",
 ]  # fmt: skip
 
 _KINDS = ("cell", "topology", "stack", "loss", "optimizer", "schedule")
@@ -65,8 +62,12 @@ class Components:
 class Steps(Components):
     """How the steps of a long table are read."""
 
-    id: Annotated[str | None, _column(metavar="COLUMN", help="Names the sequence of a row.")] = None
-    time: Annotated[str | None, _column(metavar="COLUMN", help="Orders the steps of a sequence.")] = None
+    id: Annotated[
+        str | None, _column(metavar="COLUMN", help="Names the sequence of a row. By default id, series or the like.")
+    ] = None
+    time: Annotated[
+        str | None, _column(metavar="COLUMN", help="Orders the steps of a sequence. By default time, t or step.")
+    ] = None
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -79,7 +80,8 @@ class Targets(Steps):
     """How the targets of a long table are read."""
 
     target: Annotated[
-        list[str] | None, _column(metavar="COLUMN", help="What to predict; repeated, for several values.")
+        list[str] | None,
+        _column(metavar="COLUMN", help="What to predict; repeated, for several values. By default label or the like."),
     ] = None
     values: Annotated[
         bool | None,
@@ -127,16 +129,17 @@ class TrainOptions(Targets):
     loss: Annotated[
         str | None,
         training(
-            metavar="NAME", help="What is made small.",
+            metavar="NAME", help="What is made small. `rnncore plugins loss` lists.",
             show_default=f"{_default('loss')}; for values {_default('values-loss')}",
         ),
     ] = None  # fmt: skip
     optimizer: Annotated[
-        str, training(metavar="NAME", help="By what; lbfgs is SciPy's, on all the data at once.")
+        str,
+        training(metavar="NAME", help="By what; `rnncore plugins optimizer` lists. lbfgs is SciPy's, on all the data."),
     ] = _default("optimizer")
-    lr: Annotated[float, training(metavar="X", help="Learning rate.")] = _default("lr")
+    lr: Annotated[float, training(metavar="X", help="Learning rate at first; lbfgs has none.")] = _default("lr")
     schedule: Annotated[
-        str, training(metavar="NAME", help="The learning rate over the run.")
+        str, training(metavar="NAME", help="The learning rate over the run. `rnncore plugins schedule` lists.")
     ] = _default("schedule")  # fmt: skip
     epochs: Epochs = _default("epochs")
     batch: Annotated[int, training(min=1, metavar="N", help="Sequences of a batch.")] = _default("batch")
@@ -257,30 +260,6 @@ class DoctorOptions(Components):
     device: Annotated[
         Literal["cpu", "cuda"] | None, Option(metavar="DEVICE", help="What must be usable: cpu, the default, or cuda.")
     ] = None
-
-
-def command_of(command: Callable[[Any], None]) -> Callable[..., None]:
-    """A function for typer: the fields of the dataclass that `command` takes become its options."""
-    (parameter,) = inspect.signature(command).parameters.values()
-    options = parameter.annotation
-
-    def run(**given: Any) -> None:
-        taken = options(**given)
-        try:
-            taken.load()
-            command(taken)
-        except KeyboardInterrupt as stop:
-            say_interrupted(stop, taken.checkpoints)
-            raise
-
-    own = options.__annotations__
-    fields = sorted(inspect.signature(options).parameters.values(), key=lambda p: p.name not in own)
-    run.__signature__ = inspect.Signature(fields)  # type: ignore[attr-defined]
-    run.__annotations__ = get_type_hints(options, include_extras=True)
-    run.__name__ = command.__name__
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    run.__doc__ = "\n\n".join(" ".join(p.split()) for p in paragraphs)
-    return run
 
 
 def _parsed(text: str) -> tuple[str, str, Any]:

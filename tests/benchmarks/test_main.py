@@ -1,12 +1,15 @@
 """One command for every bar: none is left out, none that is missed is lost."""
 
 import argparse
+import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as every
+from benchmarks import common
 
 ELSEWHERE = {"gpu", "gate"}  # they need a GPU, or two commits
 
@@ -45,3 +48,30 @@ def test_a_name_that_is_none_is_an_error(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "speed"])
     with pytest.raises(SystemExit, match="'speed' is none of compare, custom"):
         every.main()
+
+
+COMMANDS = sorted(
+    path.stem
+    for path in Path(every.__file__).parent.glob("*.py")
+    if " = arguments(" in path.read_text(encoding="utf-8") and path.stem != "common"
+)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_says_what_it_does(name, monkeypatch, capsys):
+    parsers, made = [], common._parser
+    monkeypatch.setattr(common, "_parser", lambda *given: parsers.append(made(*given)) or parsers[0])
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as left:
+        import_module(f"benchmarks.{name}").main()
+    assert left.value.code == 0 and "--bars N" in capsys.readouterr().out
+    assert parsers[0].description and len(parsers[0]._actions) > 2
+    for action in parsers[0]._actions[1:]:
+        assert action.help[0].isalnum() and action.help.endswith("."), action.dest
+        assert action.required or action.default == "" or f" Default: {action.default}." in action.help
+
+
+def test_a_command_is_called_by_its_module():
+    done = subprocess.run([sys.executable, "-m", "benchmarks.gate"], capture_output=True, text=True)
+    assert done.returncode == 2 and "usage: python -m benchmarks.gate [-h]" in done.stderr
+    assert "the following arguments are required: BASE, HEAD" in done.stderr
