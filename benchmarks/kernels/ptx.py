@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 __all__ = ["Block", "Instruction", "Program", "parsed"]
 
@@ -17,6 +17,11 @@ class Instruction:
     out: tuple[str, ...]
     args: tuple[str, ...]
     guard: str = ""  # a predicate, with "!" in front where it must not hold
+
+    def __str__(self) -> str:
+        guard = "!%" + self.guard[1:] if self.guard.startswith("!") else "%" + self.guard
+        operands = [*(["/".join(self.out)] if self.out else []), *self.args]
+        return f"@{guard} " * bool(self.guard) + f"{self.op} {', '.join(operands)}"
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -37,7 +42,20 @@ class Block:
 
 @dataclass(frozen=True)
 class Program:
+    """The entry of a module.
+
+    Attributes
+    ----------
+    blocks : tuple of Block
+    registers : mapping of str to str
+        What names of registers begin with, and their type: ``"rd": "b64"``.
+    arrays : mapping of str to (str, int)
+        The space that a name stands for ("shared", "local"), and its bytes: 0 where a launch says how many.
+    """
+
     blocks: tuple[Block, ...]
+    registers: Mapping[str, str] = field(default_factory=dict)
+    arrays: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
 def parsed(ptx: str) -> Program:
@@ -68,20 +86,29 @@ def parsed(ptx: str) -> Program:
             found.append(([], "", "", False))
         else:
             found[-1][0].append(one)
-    return Program(tuple(Block(tuple(b), labels[to] if to else None, guard, ends) for b, to, guard, ends in found))
+    blocks = tuple(Block(tuple(b), labels[to] if to else None, guard, ends) for b, to, guard, ends in found)
+    own = re.split(r"^\.(?:func|visible)", ptx[start.end() :], maxsplit=1, flags=re.MULTILINE)[0]
+    registers = {name: kind for kind, name in re.findall(r"\.reg \.(\w+)\s+%([a-z]+)<", own)}
+    arrays = re.findall(r"\.(shared|local) \.align \d+ \.b8\s+(\w+)\[(\d*)\]", ptx)
+    return Program(blocks, registers, {name: (space, int(many or 0)) for space, name, many in arrays})
 
 
 def _statements(text: str) -> Iterator[str]:
     """Statements and labels, up to the brace that ends the entry."""
-    depth = 1
+    depth, begun = 1, ""
     for line in text.splitlines():
         line = line.split("//")[0].strip()
         if line in ("{", "}"):
             depth += 1 if line == "{" else -1
             if not depth:
                 return
-        elif line.endswith(":") or line.endswith(";") and not line.startswith("."):
-            yield line.rstrip(";").strip()
+        elif line.startswith(".") or not line:
+            continue
+        elif line.endswith((":", ";")):
+            yield f"{begun} {line}".rstrip(";").strip()
+            begun = ""
+        else:
+            begun = f"{begun} {line}".strip()
 
 
 def _instruction(text: str) -> Instruction:

@@ -1,4 +1,4 @@
-"""What the tests of decoders share, as an importable module."""
+"""What the tests of decoders share, and the interpreter of PTX, as importable modules."""
 
 import importlib.util
 import os
@@ -10,8 +10,11 @@ if os.environ.get("RNNCORE_NO_POOL"):  # where an array ends, a pool's memory do
 
     cupy.cuda.set_allocator(None)
 
-if "writers" not in sys.modules:
-    path = Path(__file__).parents[1] / "conformance" / "writers.py"
-    spec = importlib.util.spec_from_file_location("writers", path)
-    sys.modules["writers"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["writers"])
+TESTS = Path(__file__).parents[1]
+if str(TESTS.parent) not in sys.path:
+    sys.path.insert(0, str(TESTS.parent))  # benchmarks, which parse PTX
+for name, path in {"writers": TESTS / "conformance" / "writers.py", "ptx": TESTS / "ptx" / "__init__.py"}.items():
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
