@@ -28,6 +28,7 @@ __all__ = ["beside", "forked", "worthwhile"]
 
 Work = Sequence[tuple[Any, Mapping[Any, int]]]  # the loops of a block, one after another: layers and their sizes
 _FORK = 3e-5  # s of the host for a branch: its events, and its memory
+_GAIN = 0.1  # of the time, for less than which the model is not to be believed
 _UNIT = 512  # bytes, which CuPy's pool counts in
 _local = threading.local()
 
@@ -68,7 +69,7 @@ def worthwhile(shapes: tuple[tuple[Shape, ...], ...], whole: Properties, steps: 
     part = shared_out(whole, len(shapes))
     together = max(_seconds(block, part) for block in shapes)
     apart = sum(_seconds(block, whole) for block in shapes)
-    return steps * (apart - together) > _FORK * len(shapes)
+    return steps * (apart - together) > max(_FORK * len(shapes), _GAIN * steps * apart)
 
 
 def _seconds(shapes: Sequence[Shape], device: Properties) -> float:

@@ -5,30 +5,23 @@ The layout is the one that a small model of the time of a step finds the shortes
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 
+from . import timing
 from .target import Properties
 from .writer import Tiling, padded
 
 __all__ = ["Geometry", "Shape", "chosen", "step_seconds"]
 
 _THREADS = 256
-_REGISTER_ROWS, _REGISTER_COLUMNS = 4, 4  # of a product that one thread sums
+_REGISTER_ROWS, _REGISTER_COLUMNS = (1, 2, 4, 8), 4  # of a product that a thread sums, or a warp together
 _TENSOR_ROWS, _TENSOR_COLUMNS = 16, 32  # of a product that a warp sums with tensor cores
-_TENSOR_EIGHT = 8  # columns that one instruction of these has
 _TENSOR_LEAST = 8  # rows of a slice, for these to be worth more than sums in registers
-_TENSOR_LOADS = 2  # times that a warp reads its rows and columns at once: several of them begin at the same bank
-_TENSOR_FMA = {"tf32": 512, "bf16": 1024}  # multiply-adds of a multiprocessor's tensor cores in a cycle
-_CLOCK = 1.7e9  # Hz
-_ISSUE = 1.6  # cycles of a multiprocessor for four multiply-adds of a warp's lanes, with all instructions around them
-_WARP = 32
-_CACHE = 39  # bytes that it reads in a cycle of the cache that all share, while all do
-_BARRIER = 1.1e-6  # s for blocks to meet: an atomic add and a read that sees it, through the shared cache
-_SYNC = 2.5e-8  # s for the threads of a block to meet
-_PHASE = 4e-7  # s of a wave that no size changes: latencies of loads, transcendentals, stores
+_EACH = 2  # products of a step, for each to be laid out by itself
 _LEAST = 2  # shares of the inner size have at least so many terms for each thread
-_LANED = 8  # shares that threads would have to make of a sum of their own, for a warp to have it together
 
 
 @dataclass(frozen=True)
@@ -80,24 +73,44 @@ def _candidates(shape: Shape, device: Properties):
     for slices in sorted({n for k in halves for n in (k, 1 << k.bit_length() - 1) if n <= max(shape.batch, 1)}):
         few = min(every // slices, most)
         for members in sorted({1, few, 1 << few.bit_length() - 1}):
-            found = laid_out(shape, device, slices, members)
-            if found is not None:
-                yield found
+            for high, laned in _tiles(shape, -(-shape.batch // slices)):
+                found = laid_out(shape, device, slices, members, high, laned)
+                if found is not None:
+                    yield found
 
 
-def laid_out(shape: Shape, device: Properties, slices: int, members: int) -> Geometry | None:
-    """The launch of so many slices and members; None where shared memory is too small for any tile."""
+def _tiles(shape: Shape, room: int) -> Iterator[tuple[int, tuple[bool, ...]]]:
+    """Rows that are summed at once, at most, and by whom each product is: see `laid_out`."""
+    many = len(shape.products)
+    if shape.tensor and room >= _TENSOR_LEAST:
+        yield _TENSOR_ROWS, (True,) * many
+        return
+    kinds = (True, False)
+    each = list(product(kinds, repeat=many)) if many <= _EACH else [(kind,) * many for kind in kinds]
+    for high in [n for n in _REGISTER_ROWS if n <= room][-2:]:
+        yield from ((high, laned) for laned in each)
+
+
+def laid_out(
+    shape: Shape, device: Properties, slices: int, members: int, high: int = 4, laned: tuple[bool, ...] = ()
+) -> Geometry | None:
+    """The launch of so many slices and members; None where shared memory is too small for any tile.
+
+    Up to `high` rows of a product are summed at once, by a thread, or by the lanes of a warp for those that are
+    `laned`.
+    """
     room = -(-shape.batch // slices)
     threads = min(_THREADS, device.threads)
     columns = [padded(shape.columns(k, members)) for k in range(len(shape.products))]
     wide = _REGISTER_COLUMNS if max(columns, default=1) >= 2 * _REGISTER_COLUMNS else 1
     tensor = shape.tensor if room >= _TENSOR_LEAST and threads >= device.warp else ""
+    own = threads < device.warp or not (tensor or laned)
+    laned = (False,) * len(columns) if own else (True,) * len(columns) if tensor else laned
     tile = room
     while tile:
-        high = _REGISTER_ROWS if tile >= _REGISTER_ROWS else 1
+        high = min(high, 1 << tile.bit_length() - 1)
         high, wide = (_TENSOR_ROWS, _TENSOR_COLUMNS) if tensor else (high, wide)
         sums = [-(-tile // high) * -(-c // wide) for c in columns]
-        laned = tuple(bool(tensor) or _LANED * n <= threads for n in sums)
         inner = [sum(operands) for operands, _ in shape.products]
         splits = tuple(_split(k, n, threads, d, device.warp) for k, n, d in zip(inner, sums, laned))
         apart = [len(operands) if tensor else 1 for operands, _ in shape.products]
@@ -125,32 +138,21 @@ def _split(inner: int, sums: int, threads: int, laned: bool, warp: int) -> int:
 
 def step_seconds(shape: Shape, g: Geometry) -> float:
     """The model's time of one step."""
-    seconds = 0.0
+    cycles, tiles, words = 0.0, -(-g.room // g.tile), shape.item / 4
+    units = -(-shape.units // g.members)
     for wave in shape.waves:
-        cycles = sum(_cycles(shape, g, k) for k in wave)
-        seconds += cycles / _CLOCK + _PHASE + (2 * _SYNC if g.members == 1 else _BARRIER + 2 * _SYNC)
-    return seconds
-
-
-def _cycles(shape: Shape, g: Geometry, k: int) -> float:
-    """Cycles of a product: of instructions, of loads by the nearest cache or shared memory, or of the shared cache.
-
-    A warp's lanes sum side by side: over the inner size, each four numbers of every row and column at a time
-    (``laned``), or each its own rows and columns; these read few columns and many rows, or the other way round.
-    """
-    inner, columns = sum(shape.products[k][0]), shape.columns(k, g.members)
-    high, wide, tiles = g.tiling.rows, g.tiling.columns, -(-g.room // g.tile)
-    groups, tops = -(-columns // wide), -(-g.tile // high)
-    warps = groups * tops * inner / 128  # that sum four numbers each lane
-    issue = warps * high * wide * _ISSUE
-    if g.tiling.tensor:
-        issue = g.tile * columns * inner / _TENSOR_FMA[g.tiling.tensor]
-        wide = min(wide, -(-columns // _TENSOR_EIGHT) * _TENSOR_EIGHT)  # what is read of a tile
-    if g.tiling.laned[k]:
-        loads = warps * 4 * (high + wide) * (_TENSOR_LOADS if g.tiling.tensor else 1)
-    else:
-        loads = warps * (4 * max(1.0, min(groups, 32) / 8) + high * max(1.0, 32 / groups))
-    together = max(1, g.threads // _WARP // (groups * g.splits[k])) if g.tiling.laned[k] else tops  # that read the same
-    streamed = 0 if g.tiling.resident[k] else inner * columns * -(-tops // together)
-    far = (streamed + g.tile * inner) * shape.item / _CACHE
-    return tiles * max(issue * shape.item / 4, loads * shape.item / 4, far)
+        parts = [timing.phase(g.tile * units, g.threads)]
+        for k in wave:
+            inner, columns = shape.products[k][0], shape.columns(k, g.members)
+            high, wide, streamed = g.tiling.rows, g.tiling.columns, not g.tiling.resident[k]
+            if g.tiling.tensor:
+                kind = g.tiling.tensor
+                parts.append(timing.tensor_product(sum(inner), columns, g.tile, g.splits[k], g.threads, kind, streamed))
+                shares = len(inner) * g.splits[k]
+            else:
+                form = high, wide, g.splits[k], g.threads, g.tiling.laned[k]
+                parts.append(timing.product(inner, padded(columns), g.tile, *form, streamed, words))
+                shares = g.splits[k]
+            parts.append(timing.partial_sums(g.tile * columns, shares, g.threads, words))
+        cycles += tiles * timing.together(parts) + (timing.MEET if g.members > 1 and wave else 2 * timing.SYNC)
+    return cycles / timing.CLOCK

@@ -81,6 +81,29 @@ def test_decoders_attend_in_every_layout(scorer, layout, monkeypatch):
         testing.close(f"gradient of {path}", found, grads[path], 1e-10)
 
 
+@pytest.mark.parametrize("laned", [True, False])
+@pytest.mark.parametrize("high, batch", [(2, 5), (8, 11)])
+def test_several_rows_are_summed_at_once(high, batch, laned, monkeypatch):
+    """Rows of a tile that are no multiple of them, weights of two products that are laid out alike or not."""
+
+    def chosen(shape, device):
+        each = (laned,) + (True,) * (len(shape.products) - 1)
+        return geometry.laid_out(shape, device, 1, 2, high, each)
+
+    monkeypatch.setattr(launch, "chosen", chosen)
+    net = rn.Network(rn.cells.gru(9), inputs=2)
+    e = testing.example(net, batch=batch, time=2)
+    want, _ = reference.run(net, e.params, e.x, **e.given)
+    _, _, grads = reference.gradients(net, e.params, e.x, e.dy, dstate=e.dstate, **e.given)
+    params = e.params.to("cuda")
+    with simulator.watched():
+        y, _, tape = net.forward(params, e.x, **e.given)
+        got = net.backward(params, tape, e.dy, dstate=e.dstate)[2].to("cpu")
+    testing.close("y", y, want, 1e-12)
+    for path, found in got.items():
+        testing.close(f"gradient of {path}", found, grads[path], 1e-10)
+
+
 @pytest.mark.parametrize("units", [8, 15, 21])
 def test_sums_of_many_terms_have_all_of_them(units, monkeypatch):
     """Eight of them at a time, then four, then one."""
