@@ -46,18 +46,24 @@ def test_integers_wrap_around_and_bits_are_bits(instruction, kinds, operands, ex
 
 
 NAN, INF = float("nan"), float("inf")
+
+
+def single(bits):
+    return float(np.uint32(bits).view(np.float32))
+
+
 FLOATS = [
     ("add.f32 %f0, %f10, 0f3F800000;", "f4 f4", ([2.0**24, 0.5],), [2.0**24, 1.5]),
-    ("div.rn.f32 %f0, %f10, %f11;", "f4 f4 f4", ([1, -1, 0], [3, 0, 0]), [float(np.float32(1) / np.float32(3)), -INF, NAN]),
+    ("div.rn.f32 %f0, %f10, %f11;", "f4 f4 f4", ([1, -1, 0], [3, 0, 0]), [single(0x3EAAAAAB), -INF, NAN]),
     ("sqrt.rn.f64 %fd0, %fd10;", "f8 f8", ([2, -1],), [2**0.5, NAN]),
     ("neg.f32 %f0, %f10;", "f4 f4", ([0.0, -2.5],), [-0.0, 2.5]),
     ("abs.f64 %fd0, %fd10;", "f8 f8", ([-0.0, -2.5],), [0.0, 2.5]),
     ("min.f32 %f0, %f10, %f11;", "f4 f4 f4", ([1, NAN, 2, 0.0], [2, 3, NAN, -0.0]), [1, 3, 2, -0.0]),
     ("max.f32 %f0, %f10, %f11;", "f4 f4 f4", ([1, NAN, 2, -0.0], [2, 3, NAN, 0.0]), [2, 3, 2, 0.0]),
     ("cvt.rn.f32.s64 %f0, %rd10;", "f4 i8", ([-3, 2**24 + 1],), [-3, 2**24]),
-    ("cvt.f64.f32 %fd0, %f10;", "f8 f4", ([0.1],), [float(np.float32(0.1))]),
-    ("cvt.rn.f32.f64 %f0, %fd10;", "f4 f8", ([0.1, 1e300],), [float(np.float32(0.1)), INF]),
-    ("mov.f32 %f0, 0f3E2AAAAA;\nfma.rn.f32 %f0, %f10, %f10, %f0;", "f4 f4", ([0.0],), [float(np.uint32(0x3E2AAAAA).view(np.float32))]),
+    ("cvt.f64.f32 %fd0, %f10;", "f8 f4", ([0.1],), [single(0x3DCCCCCD)]),
+    ("cvt.rn.f32.f64 %f0, %fd10;", "f4 f8", ([0.1, 1e300],), [single(0x3DCCCCCD), INF]),
+    ("mov.f32 %f0, 0f3E2AAAAA;\nfma.rn.f32 %f0, %f10, %f10, %f0;", "f4 f4", ([0.0],), [single(0x3E2AAAAA)]),
 ]  # fmt: skip
 CONDITIONS = {"lt": 0b0010, "le": 0b0110, "gt": 0b0001, "ge": 0b0101, "eq": 0b0100, "ne": 0b0011, "ltu": 0b1010,
               "geu": 0b1101, "equ": 0b1100, "neu": 0b1011, "nan": 0b1000, "num": 0b0111}  # fmt: skip
@@ -79,14 +85,9 @@ def test_comparisons_with_nan_hold_or_not_as_they_are_called(name, holds):
 
 
 def test_comparisons_of_integers_are_of_their_types():
-    for name, kind, expected in (
-        ("lt", "s32", [1, 0]),
-        ("lt", "u32", [0, 0]),
-        ("hi", "u32", [1, 0]),
-        ("ne", "s32", [1, 0]),
-    ):
-        text = f"setp.{name}.{kind} %p1, %r10, %r11;\nselp.b32 %r0, 1, 0, %p1;"
-        assert computed(text, "u4 i4 i4", [-1, 4], [1, 4]).tolist() == expected
+    for name, first in (("lt.s32", 1), ("lt.u32", 0), ("hi.u32", 1), ("ne.s32", 1)):
+        text = f"setp.{name} %p1, %r10, %r11;\nselp.b32 %r0, 1, 0, %p1;"
+        assert computed(text, "u4 i4 i4", [-1, 4], [1, 4]).tolist() == [first, 0]
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -105,9 +106,8 @@ def test_a_fused_product_is_the_exact_one_rounded_once(dtype):
     c[:50] = 2.0 ** rng.integers(0, bits, 50) * (1 + 2.0**-bits)
     a[590:], c[590:] = a[590:] * kind(np.finfo(dtype).tiny), kind(np.finfo(dtype).tiny) * rng.random(10)
     name = {"f4": ("f", "f32"), "f8": ("fd", "f64")}[dtype]
-    got = computed(
-        "fma.rn.{1} %{0}0, %{0}10, %{0}11, %{0}12;".format(*name), f"{dtype} {dtype} {dtype} {dtype}", a, b, c
-    )
+    text = "fma.rn.{1} %{0}0, %{0}10, %{0}11, %{0}12;".format(*name)
+    got = computed(text, " ".join([dtype] * 4), a, b, c)
     for k in range(600):
         exact = Fraction(float(a[k])) * Fraction(float(b[k])) + Fraction(float(c[k]))
         assert float(got[k]) == nearest(exact, dtype), k
@@ -142,9 +142,8 @@ def test_fused_products_of_what_is_no_number_or_far_from_1():
     ("rmi.s32", [2, -3, 3, INT, -INT - 1, 0]), ("rpi.u32", [3, 0, 4, 2**32 - 1, 0, 0]),
 ])  # fmt: skip
 def test_numbers_become_integers_as_they_are_told_to_be_rounded(how, expected):
-    got = computed(
-        f"cvt.{how}.f32 %r0, %f10;", f"{'u4' if 'u' in how else 'i4'} f4", [2.5, -2.5, 3.5, 1e20, -1e20, NAN]
-    )
+    kinds = "u4 f4" if "u32" in how else "i4 f4"
+    got = computed(f"cvt.{how}.f32 %r0, %f10;", kinds, [2.5, -2.5, 3.5, 1e20, -1e20, NAN])
     assert got.tolist() == expected
 
 
@@ -176,7 +175,8 @@ def test_logarithms_are_off_by_as_much_as_they_may_be():
 
 @pytest.mark.parametrize("instruction", [
     "lop3.b32 %r0, %r10, %r10, %r10, 128;", "fma.rz.f32 %f0, %f10, %f10, %f10;", "add.sat.f32 %f0, %f10, %f10;",
-    "shfl.sync.down.b32 %r0, %r10, 1, 31, -1;", "setp.lt.and.f32 %p1, %f10, %f10, %p1;", "call.uni somewhere, (param0);",
+    "shfl.sync.down.b32 %r0, %r10, 1, 31, -1;", "setp.lt.and.f32 %p1, %f10, %f10, %p1;",
+    "call.uni somewhere, (param0);",
 ])  # fmt: skip
 def test_what_is_not_known_is_named(instruction):
     first = "mov.u32 %r10, 0;\nmov.f32 %f10, 0f00000000;\nsetp.eq.s32 %p1, %r10, 0;\n"

@@ -1,8 +1,7 @@
-"""What the kernels were compiled to computes what the CPU's do: their PTX is run, forward and back, and watched for races."""
+"""What kernels were compiled to computes what the CPU's do: their PTX is run, forward and back, watched for races."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import stress
 

@@ -30,7 +30,8 @@ def test_vectors_are_loaded_and_stored_at_once():
     ("ld.global.f32 %f1, [%rd4+4];", r"block 0 thread 31 at .*, 4 bytes, global: ld\.global\.f32"),
     ("ld.global.f32 %f1, [%rd4+-4];", "block 0 thread 0 at"),
     ("ld.global.v4.f32 {%f1, %f2, %f3, %f4}, [%rd4];", "block 0 thread 1 at .*, 16 bytes"),
-    ("st.global.f32 [%rd2], 0f00000000;", "thread 0 at 0x0"), ("ld.global.u64 %rd9, [%rd4];", "thread 1 at .*, 8 bytes"),
+    ("st.global.f32 [%rd2], 0f00000000;", "thread 0 at 0x0"),
+    ("ld.global.u64 %rd9, [%rd4];", "thread 1 at .*, 8 bytes"),
     ("ld.shared.f32 %f1, [%rd6];", "thread 16 at .*, shared"), ("ld.shared.f32 %f1, [%rd5+-4];", "thread 0 at"),
     ("mov.u64 %rd7, depot;\nld.local.u64 %rd8, [%rd7+16];", "thread 0 at .*, local"),
 ])  # fmt: skip

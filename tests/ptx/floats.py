@@ -1,4 +1,4 @@
-"""Floating point as the PTX ISA has it, of vectors: fused products that are rounded once, conversions, approximations."""
+"""Floating point as the PTX ISA has it, of vectors: fused products rounded once, conversions, approximations."""
 
 from __future__ import annotations
 

@@ -91,10 +91,9 @@ class Watch:
             several = np.bincount(np.unique(key, return_inverse=True)[1])[np.unique(key, return_inverse=True)[1]] > 1
             reader[block[several], at[several]] = _SEVERAL
             return
-        for other in range(len(self._known)):
-            self._check(
-                space, at, who, self._reader[space][other, at], self._read[space][other, at], "reads", one, other
-            )
+        for of in range(len(self._known)):
+            readers, times = self._reader[space][of, at], self._read[space][of, at]
+            self._check(space, at, who, readers, times, "reads", one, of)
         order = np.argsort(at, kind="stable")
         same = np.flatnonzero((np.diff(at[order]) == 0) & (np.diff(who[order]) != 0))
         if len(same):
