@@ -52,8 +52,9 @@ class DecoderStream:
         batch = net._batch(run.params, x, lengths, state, steps=1, mask=mask, reset=reset)
         pass_ = Pass(net, run.params, batch, False, None, run)
         writer, _ = encode(pass_, net.block, "", batch.arrays, Rows(batch.base, 1), net.fed)
-        start = writer.start("", net.loops[""][0].step.states)
-        self._begin(run, writer.sources, batch.inside, dict(writer.batch.state or {}), start)
+        states = net.loops[""][0].step.states
+        given = {s: value for s, value in (writer.batch.state or {}).items() if s in states}  # not the encoder's
+        self._begin(run, writer.sources, batch.inside, given, writer.start("", states))
 
     def _begin(self, run: Bound, sources: Sources | None, inside: np.ndarray, given: Arrays, start: Arrays) -> None:
         """Before the first step: what was read, which steps of it count, the states handed over, and all states."""

@@ -294,6 +294,14 @@ def test_a_copy_goes_on_by_itself(again, weights):
     assert repr(made) == repr(stream) == f"<stream of {net!r}, batch 2, float32>"
 
 
+def test_a_decoders_stream_shows_the_decoders_states():
+    p = translator.init(seed=0)
+    stream = translator.stream(p, x=x, state={"encoder.h": np.ones((2, 4)), "y": np.full((2, 3), 0.5)})
+    assert stream.state.keys() == {"decoder.h", "y"} and (stream.state["y"] == 0.5).all()
+    stream.step()
+    assert stream.state.keys() == {"decoder.h", "y"}
+
+
 AGAIN = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
