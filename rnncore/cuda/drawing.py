@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["DRAWING"]
+__all__ = ["drawing"]
 
-DRAWING = '''
+
+def drawing(dtype: str) -> str:
+    """The text for numbers of `dtype`: a comparison with an integer would be one of float64 numbers on a device."""
+    return _TEXT.replace("NUMBER", dtype)
+
+
+_TEXT = '''
 
 @function
 def weight(v, largest, temperature):
@@ -70,7 +76,7 @@ def chosen(a, at, n, temperature, k, p, u):
     zero = sub(largest, largest)
     one = exp(zero)
     equal = n
-    if k < n:
+    if k < NUMBER(n):
         low, equal = cut(a, at, n, largest, zero, k, low)
     mass, smallest, below = above(a, at, n, largest, temperature, low)
     ties = 0

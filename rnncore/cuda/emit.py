@@ -10,7 +10,7 @@ import re
 
 from ..lang.ops import OPS
 from ..plan.model import Plan
-from .drawing import DRAWING
+from .drawing import drawing
 from .product import head_of_products, stage_weights
 from .region import Barriers, emit_wave
 from .writer import ANEW, FUNCTION, Kernel, Tiling, Writer
@@ -119,7 +119,8 @@ def _table(w: Writer) -> list[str]:
 
 
 def _module(w: Writer, body: list[str], fast: bool) -> str:
-    text = "\n".join([*body, *([DRAWING] if any(n.op == "draw" for n in w.plan.nests) else [])])
+    helpers = drawing(w.dtype) if any(n.op == "draw" for n in w.plan.nests) else ""
+    text = "\n".join([*body, helpers])
     ops = sorted(FUNCTION.get(o, o) for o, row in OPS.items() if row.pointwise)
     ops = [name for name in ops if re.search(rf"\b{name}\(", text)]
     head = [
@@ -130,7 +131,7 @@ def _module(w: Writer, body: list[str], fast: bool) -> str:
         "",
         f'F = functions("{w.dtype}"{", fast=True" if fast else ""})',
         *[f"{name} = F.{name}" for name in ops],
-        *(DRAWING.splitlines() if any(n.op == "draw" for n in w.plan.nests) else []),
+        *helpers.splitlines(),
         "",
         "",
         f'@entry("{w.dtype}")',

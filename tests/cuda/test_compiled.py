@@ -5,6 +5,7 @@ import re
 import pytest
 
 from rnncore.cuda import target
+from rnncore.cuda.drawing import drawing
 
 if target.missing_to_compile():
     pytest.skip(str(target.missing_to_compile()), allow_module_level=True)
@@ -97,6 +98,13 @@ def test_numbers_of_other_types_do_not_compile(body):
 def test_float64_instructions_are_counted():
     body = "store(tape, 0, float32(float64(load(tape, 0)) * float64(load(tape, 1)) * float64(load(tape, 2))))"
     assert target.compiled(kernel("float32", body), (9, 0)).float64_instructions >= 1
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_a_class_is_drawn_in_numbers_of_one_type(capability):
+    body = "draw(tape, 0, memory, 0, tape, 64, numbers[0])"
+    report = target.compiled(kernel("float32", body, drawing("float32")), capability)
+    assert report.float64_instructions == report.spill_stores == report.stack_bytes == 0
 
 
 def test_spills_are_seen():

@@ -2,8 +2,11 @@
 
 import pytest
 import stress
+import writers
 
 import rnncore as rn
+from rnncore import objective
+from rnncore.compiled_loss import loss_step
 from rnncore.cuda import target
 from rnncore.cuda.emit import emit
 from rnncore.cuda.writer import Tiling
@@ -43,6 +46,24 @@ def test_every_way_back_links_and_is_of_its_own_type_alone(name):
     """The longest kernel of every cell, for one generation: all of them for both take minutes."""
     layer = stress.CELLS[name](stress.UNITS.get(name, 5))
     assert report(layer, "backward", "float32", TILINGS[1], CAPABILITIES[1]).float64_instructions == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scorer, which, capability", [
+    ("bahdanau", "forward", CAPABILITIES[0]), ("location-20", "backward", CAPABILITIES[1])
+])  # fmt: skip
+def test_decoders_link_and_are_of_their_own_type_alone(scorer, which, capability):
+    """What reads a source position by position; of all scorers for both generations it would take minutes."""
+    loops = writers.network(rn.cells.vanilla, writers.SCORERS[scorer], units=4).loops
+    assert report(loops[""][0], which, "float32", TILINGS[0], capability).float64_instructions == 0
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("loss", rn.losses)
+def test_losses_link_and_are_of_their_own_type_alone(loss, capability):
+    layer = loss_step(objective.as_loss(loss), objective._equations)
+    found = report(layer, "infer", "float32", TILINGS[1], capability)
+    assert found.spill_stores == found.stack_bytes == found.float64_instructions == 0
 
 
 @pytest.mark.parametrize("which", ["forward", "backward"])
