@@ -184,7 +184,7 @@ def _operand(w: Writer, product: Product, k: int, o: int) -> None:
     w.put(f"at_w0 = {start} + from_{k}_{o} * s_pad_{k} + group * {tiling.columns}")
     w.put(f"share = quotient({count} + 4 * s_split_{k} - 1, 4 * s_split_{k}) * 4")
     w.put(f"k, end = e * share, min((e + 1) * share, {count})")
-    for many in (8, 4):  # two reads of a row have one address and a constant
+    for many in (8, 4) if tiling.rows <= 4 else (4,):  # two reads of a row have one address, and what is read has room
         w.block(f"while k + {many} <= end:")
         for first in range(0, many, 4):
             _four(w, array, matrix, False, f"s_pad_{k}", first)

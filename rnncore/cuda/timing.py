@@ -67,7 +67,8 @@ def product(
         weights = max(1.0, min(groups * shares, WARP) * wide * 4 / LINE)
         lines = min(tops, max(1.0, WARP / groups)) * min(shares, 1 + shares * total / split * 4 / LINE)
         loads = 4 * weights + high * lines
-        issue, ending = 4 * sums + 2 * (high + wide) + 5, 60 + 3 * sums
+        loop = 5 if sums <= 16 else 18  # eight terms of a few sums, four of many
+        issue, ending = 4 * sums + 2 * (high + wide) + loop, 60 + 3 * sums
         latency = turns * (LATENCY / 2 + max(4 * FMA, 4 * sums)) + 120
     far = rows * total + streamed * total * columns * -(-tops // alike)
     places = many * (turns * issue + ending) * words / SCHEDULERS
