@@ -176,7 +176,7 @@ class Params(Mapping):
         Raises
         ------
         InputError
-            The device is unknown or absent; the text says what is missing. Or the CPU is asked to round.
+            The device is unknown or absent; the text says what is missing. Or it cannot round so.
         """
         kind = Rounding(
             _kind("products", products, _PRODUCTS, self.products),
@@ -186,9 +186,9 @@ class Params(Mapping):
             raise InputError(f"products={products!r} is for a GPU's tensor cores, the device is {device!r}")
         if device == "cpu" and functions is not None and kind.functions:
             raise InputError(f"functions={functions!r} is for a GPU's approximations, the device is {device!r}")
+        backend = backend_of(device, EXACT if device == "cpu" else kind)
         if device == self.device:
             return self if kind == self.rounding else Params(self._shapes, self.flat, kind)
-        backend = backend_of(device)
         if self.device != "cpu":
             return Params(self._shapes, backend_of(self.device).get(self.flat))
         return Params(self._shapes, backend.put(self.flat), kind)

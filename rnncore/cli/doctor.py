@@ -111,7 +111,9 @@ def _device() -> str:
     if reason is not None:
         return reason
     here = driver()
-    return "; ".join(_described(here, k) for k in range(here.count()))
+    major, minor = here.cuda()
+    devices = [_described(here, k) for k in range(here.count())]
+    return "; ".join([*devices, f"the driver is one for CUDA {major}.{minor}"])
 
 
 def _described(here, k: int) -> str:

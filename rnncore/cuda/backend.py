@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..rounding import Rounding
+from . import target
 from .arrays import array_type, get, shown_as, taken
 from .back import loop_backward
 from .beside import beside
@@ -23,6 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 device = "cuda"
+_TENSOR_CORES = (8, 0)  # the least capability whose tensor cores take tf32 and bfloat16
 
 
 def empty(shape: tuple[int, ...], dtype) -> Any:
@@ -42,7 +45,19 @@ def index(host: np.ndarray) -> Any:
 
 @lru_cache(maxsize=8)
 def rounding(kind: Rounding) -> Any:
-    """This backend, with kernels and products of the library that may round so."""
+    """This backend, with kernels and products of the library that may round so.
+
+    Raises
+    ------
+    InputError
+        The device has no tensor cores for it.
+    """
+    has = target.properties()
+    if kind.products and has.capability < _TENSOR_CORES:
+        needs, got = (f"{major}.{minor}" for major, minor in (_TENSOR_CORES, has.capability))
+        raise InputError(
+            f"products={kind.products!r} needs tensor cores of compute capability {needs} or more, {has.name} has {got}"
+        )
     here = {name: globals()[name] for name in __all__}
     products = {f.__name__: partial(f, products=kind.products) for f in (affine, affine_backward)}
     loops = {f.__name__: partial(f, rounding=kind) for f in (beside, prepare)}

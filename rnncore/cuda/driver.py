@@ -17,6 +17,7 @@ __all__ = ["Driver", "DriverError", "driver", "unavailable"]
 # The numbers of cuda.h
 _THREADS, _MULTIPROCESSORS, _MAJOR, _MINOR, _COOPERATIVE, _SHARED = 1, 16, 75, 76, 95, 97
 _MOST_SHARED = 8  # of a function
+_LEAST_CUDA, _LEAST_CAPABILITY = 12, (7, 5)  # the toolkits of the extras, and the least that both compile for
 
 
 class DriverError(RuntimeError):
@@ -42,6 +43,12 @@ class Driver:
             text = c_char_p()
             self._library.cuGetErrorString(status, byref(text))
             raise DriverError(f"{name}: {(text.value or b'unknown').decode()} ({status})")
+
+    def cuda(self) -> tuple[int, int]:
+        """The newest version of CUDA that the driver knows."""
+        value = c_int()
+        self._call("cuDriverGetVersion", byref(value))
+        return value.value // 1000, value.value % 1000 // 10
 
     def count(self) -> int:
         """How many devices there are."""
@@ -142,8 +149,22 @@ def driver() -> Driver:
 def unavailable() -> str | None:
     """Why no device can be used, in a few words; None if one can."""
     try:
-        return None if driver().count() else "the NVIDIA driver finds no GPU"
+        here = driver()
+        many = here.count()
     except OSError:
         return "there is no NVIDIA driver on this machine"
     except DriverError as error:
         return f"the NVIDIA driver gives up: {error}"
+    if not many:
+        return "the NVIDIA driver finds no GPU"
+    if here.cuda() < (_LEAST_CUDA, 0):
+        return f"the NVIDIA driver is one for CUDA {_dotted(here.cuda())}: {_LEAST_CUDA}.0 or newer is needed"
+    best = max(range(many), key=here.capability)
+    if here.capability(best) < _LEAST_CAPABILITY:
+        has = f"{here.name(best)} has compute capability {_dotted(here.capability(best))}"
+        return f"{has}, {_dotted(_LEAST_CAPABILITY)} or more is needed"
+    return None
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

@@ -155,14 +155,12 @@ def missing() -> str | None:
     """
     if simulated:
         return None
-    wanted = [unavailable(), missing_to_compile()]
-    if not _found("cupy"):
-        wanted.append("the package cupy is not installed")
-    found = [reason for reason in wanted if reason]
-    if not found:
-        return None
-    install = "" if found == [wanted[0]] else f"; install the packages with: {_INSTALL}"
-    return "; ".join(found) + install
+    device = unavailable()
+    packages = [reason for reason in (missing_to_compile(), missing_for_arrays()) if reason]
+    if not device and not packages:
+        packages = [reason for reason in (_too_new(),) if reason]
+    install = [f"install the packages with: {_INSTALL}"] if packages else []
+    return "; ".join([*([device] if device else []), *packages, *install]) or None
 
 
 def missing_to_compile() -> str | None:
@@ -171,14 +169,35 @@ def missing_to_compile() -> str | None:
     if packages:
         names = " and ".join(name.replace("_", "-").replace(".", "-") for name in packages)
         return f"the package {names} is not installed" if len(packages) == 1 else f"{names} are not installed"
+    return _not_found("nvvm", "nvJitLink")
+
+
+def missing_for_arrays() -> str | None:
+    """What is missing for arrays on the device and their products, in a few words; None if nothing is."""
+    if not _found("cupy"):
+        return "the package cupy is not installed"
+    return _not_found("cudart", "nvrtc", "cublas") if _found("cuda.pathfinder") else None
+
+
+def _not_found(*libraries: str) -> str | None:
     from cuda.pathfinder import DynamicLibNotFoundError, load_nvidia_dynamic_lib
 
-    for library in ("nvvm", "nvJitLink"):
+    for library in libraries:
         try:
             load_nvidia_dynamic_lib(library)
         except DynamicLibNotFoundError:
             return f"the library {library} of the CUDA toolkit is not installed"
     return None
+
+
+def _too_new() -> str | None:
+    """Whether the toolkit's machine code is for newer drivers than this machine's, in a few words."""
+    from cuda.bindings import nvjitlink
+
+    toolkit, (major, minor) = nvjitlink.version()[0], driver().cuda()
+    if toolkit <= major:
+        return None
+    return f"the installed packages are those of CUDA {toolkit}, the NVIDIA driver is one for CUDA {major}.{minor}"
 
 
 def _found(module: str) -> bool:

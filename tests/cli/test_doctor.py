@@ -32,6 +32,9 @@ class Two:
     def count(self):
         return 2
 
+    def cuda(self):
+        return 12, 8
+
     def name(self, device):
         return f"GPU {device}"
 
@@ -87,7 +90,7 @@ def test_devices_are_told(monkeypatch):
     monkeypatch.setattr(driver, "driver", Two)
     told = doctor._device()
     assert told.startswith("0: GPU 0, capability 9.0, 132 multiprocessors with 227 KiB shared, 80 GiB")
-    assert "; 1: GPU 1, capability 9.1" in told
+    assert "; 1: GPU 1, capability 9.1" in told and told.endswith("; the driver is one for CUDA 12.8")
 
 
 def test_what_is_missing_is_told_and_is_the_status_where_it_is_wanted(run, monkeypatch):

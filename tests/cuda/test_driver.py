@@ -24,14 +24,18 @@ ATTRIBUTES = {1: 1024, 16: 132, 75: 9, 76: 0, 95: 1, 97: 232448}
 class Fake:
     """A libcuda without a device behind it."""
 
-    def __init__(self, devices=1, status=0, current=None):
+    def __init__(self, devices=1, status=0, current=None, cuda=12080, capability=(9, 0)):
         self.devices, self.status, self.current, self.noted = devices, status, current, []
+        self.cuda, self.attributes = cuda, {**ATTRIBUTES, 75: capability[0], 76: capability[1]}
 
     def cuInit(self, flags):
         return self.status
 
     def cuGetErrorString(self, status, text):
         text._obj.value = b"out of order"
+
+    def cuDriverGetVersion(self, version):
+        version._obj.value = self.cuda
 
     def cuDeviceGetCount(self, many):
         many._obj.value = self.devices
@@ -52,7 +56,7 @@ class Fake:
         device._obj.value = 0
 
     def cuDeviceGetAttribute(self, value, which, device):
-        value._obj.value = ATTRIBUTES[which]
+        value._obj.value = self.attributes[which]
 
     def cuDeviceGetName(self, text, length, device):
         text.value = b"a GPU"
@@ -172,6 +176,8 @@ def test_arrays_that_are_no_contiguous_vectors_are_an_error(fake, array):
     (lambda: Fake(devices=0), "the NVIDIA driver finds no GPU"),
     (lambda: Fake(status=100), r"gives up: cuInit: out of order \(100\)"),
     (lambda: (_ for _ in ()).throw(OSError("libcuda.so.1")), "no NVIDIA driver on this machine"),
+    (lambda: Fake(cuda=11040), r"the NVIDIA driver is one for CUDA 11\.4: 12\.0 or newer is needed"),
+    (lambda: Fake(capability=(7, 0)), r"a GPU has compute capability 7\.0, 7\.5 or more is needed"),
 ])  # fmt: skip
 def test_why_there_is_no_gpu(library, words, monkeypatch):
     monkeypatch.setattr(drivers, "driver", lambda: Driver(library()))
@@ -182,17 +188,48 @@ def test_why_there_is_no_gpu(library, words, monkeypatch):
 def test_what_is_missing_is_one_sentence_that_says_what_to_install(monkeypatch):
     assert target.missing() is None  # simulated
     monkeypatch.setattr(target, "simulated", False)
-    for found, wanted in [
-        (dict(unavailable=None, to_compile=None, cupy=True), None),
-        (dict(unavailable="no GPU", to_compile=None, cupy=True), "no GPU"),
-        (dict(unavailable="no GPU", to_compile="no numba-cuda", cupy=False),
-         "no GPU; no numba-cuda; the package cupy is not installed; "
-         "install the packages with: pip install 'rnncore[cuda]'"),
-    ]:  # fmt: skip
-        monkeypatch.setattr(target, "unavailable", lambda reason=found["unavailable"]: reason)
-        monkeypatch.setattr(target, "missing_to_compile", lambda reason=found["to_compile"]: reason)
-        monkeypatch.setattr(target, "_found", lambda module, there=found["cupy"]: there)
+    install = "; install the packages with: pip install 'rnncore[cuda]'"
+    for unavailable, to_compile, for_arrays, too_new, wanted in [
+        (None, None, None, None, None),
+        ("no GPU", None, None, None, "no GPU"),
+        ("no GPU", "no numba-cuda", "no cupy", None, "no GPU; no numba-cuda; no cupy" + install),
+        (None, None, "no cublas", None, "no cublas" + install),
+        (None, None, None, "too new", "too new" + install),
+    ]:
+        monkeypatch.setattr(target, "unavailable", lambda reason=unavailable: reason)
+        monkeypatch.setattr(target, "missing_to_compile", lambda reason=to_compile: reason)
+        monkeypatch.setattr(target, "missing_for_arrays", lambda reason=for_arrays: reason)
+        monkeypatch.setattr(target, "_too_new", lambda reason=too_new: reason)
         assert target.missing() == wanted
+
+
+def test_packages_of_a_toolkit_that_the_driver_does_not_know(monkeypatch):
+    bindings = SimpleNamespace(nvjitlink=SimpleNamespace(version=lambda: (13, 0)))
+    monkeypatch.setitem(sys.modules, "cuda", SimpleNamespace(bindings=bindings))
+    monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
+    known = Fake(cuda=13000)
+    monkeypatch.setattr(target, "driver", lambda: Driver(known))
+    assert target._too_new() is None
+    known.cuda = 12040
+    told = "the installed packages are those of CUDA 13, the NVIDIA driver is one for CUDA 12.4"
+    assert target._too_new() == told
+
+
+def test_libraries_that_are_not_there_are_named(monkeypatch):
+    class DynamicLibNotFoundError(Exception):
+        pass
+
+    def load(name):
+        if name == "cublas":
+            raise DynamicLibNotFoundError
+
+    finder = SimpleNamespace(DynamicLibNotFoundError=DynamicLibNotFoundError, load_nvidia_dynamic_lib=load)
+    monkeypatch.setitem(sys.modules, "cuda.pathfinder", finder)
+    monkeypatch.setattr(target, "_found", lambda module: True)
+    assert target.missing_for_arrays() == "the library cublas of the CUDA toolkit is not installed"
+    assert target.missing_to_compile() is None
+    monkeypatch.setattr(target, "_found", lambda module: module != "cupy")
+    assert target.missing_for_arrays() == "the package cupy is not installed"
 
 
 def test_code_is_kept_and_read_back(monkeypatch, tmp_path):
