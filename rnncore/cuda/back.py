@@ -78,8 +78,8 @@ class _Reverse:
         for s, n in self.kept.widths.items():
             parts[f"adj.{s}"] = 2 * self.layout.batch, padded(n)
         for name, array in self.given.items():
-            parts[name] = array.shape
-            numbers[f"ld.{name}"] = array.shape[1] if len(array) == self.layout.rows else 0
+            parts[name] = len(array), padded(array.shape[1])
+            numbers[f"ld.{name}"] = parts[name][1] if len(array) == self.layout.rows else 0
         for label, dim in self.plan.outs.items():
             wanted, n = label[2:] in self.dxs, self._number(dim)
             parts[f"out.{label}"] = (self.layout.rows, n) if wanted else (0, n)
@@ -96,7 +96,7 @@ class _Reverse:
             if s in dfinal:
                 array[turns_of(layout)] = sorted_to(layout, dfinal[s]).astype(self.tape.dtype)
         for name, array in self.given.items():
-            launch.part(name)[...] = array
+            launch.part(name)[:, : array.shape[1]] = array
         fill(launch, self.inputs, self.dsources)
         launch.go(lambda r0, r1: hoisted(launch, self.inputs, self.tape.tokens, r0, r1), self._after)
         for label in self.plan.outs:

@@ -17,6 +17,7 @@ from .launch import Launch, TapeParts
 from .rows import ends_of, gathered, kept, scatter, sorted_to
 from .space import xp
 from .weights import Prepared, prepare
+from .writer import padded
 
 __all__ = ["LoopTape", "fill", "hoisted", "input_parts", "loop_forward", "prepare", "source_parts", "tape_parts"]
 
@@ -57,9 +58,10 @@ def tape_parts(plan, sizes: Mapping[Any, int], layout: Layout, sources: Sources 
 
 
 def input_parts(prepared: Prepared, inputs: Mapping[str, Any]) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
-    """Room for the inputs that the loop itself reads, and the numbers of their rows."""
-    read = {f"in.{name}": x.shape for name, x in inputs.items() if f"in.{name}" in prepared.code.plain.pointers}
-    return read, {f"ld.{name}": shape[1] for name, shape in read.items()}
+    """Room for the inputs that the loop itself reads, and the numbers of their rows: they are read four at a time."""
+    read = {name: x.shape for name, x in inputs.items() if f"in.{name}" in prepared.code.plain.pointers}
+    parts = {f"in.{name}": (rows, padded(n)) for name, (rows, n) in read.items()}
+    return parts, {f"ld.{name}": n for name, (_, n) in parts.items()}
 
 
 def source_parts(sources: Sources | None, adjoints: Mapping[str, Any]):
@@ -79,7 +81,7 @@ def fill(launch: Launch, inputs: Mapping[str, Any], adjoints: Mapping[str, Any])
     """Copy inputs and sources to where the kernel reads them."""
     for name, x in inputs.items():
         if f"in.{name}" in launch.parts:
-            launch.part(f"in.{name}")[...] = x
+            launch.part(f"in.{name}")[:, : x.shape[1]] = x
     if launch.sources is None:
         return
     launch.part("positions")[0] = xp.arange(launch.number(POSITION)).astype(launch.dtype)

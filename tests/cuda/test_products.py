@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import stress
 
 import rnncore as rn
+from rnncore import testing
 from rnncore.cuda import backend, geometry, launch, target
 from rnncore.errors import InputError
 
@@ -88,3 +90,9 @@ def test_a_device_without_such_tensor_cores_is_an_error(monkeypatch):
         with pytest.raises(InputError, match="'bf16' needs tensor cores of .* 8.0 or more, an older GPU has 7.5"):
             move("cuda", products="bf16")
         assert move("cuda", functions="fast").functions == "fast"
+
+
+@pytest.mark.parametrize("outputs", [5, 7])
+def test_adjoints_of_outputs_apart_from_states_are_read_four_at_a_time_whatever_their_number(outputs):
+    net = rn.Network(stress.state_space(3, outputs=outputs), inputs=2)
+    testing.check_kernel(net, dtype="float32", batch=3, time=3, device="cuda")
