@@ -43,7 +43,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Geometry:
-    """A launch: see `rnncore.cuda.emit`; ``splits`` are the shares of each product's inner size."""
+    """A launch: see `rnncore.cuda.emit`.
+
+    ``splits`` are the shares of each product's inner size, ``near`` the inner indices whose weights stay in shared
+    memory.
+    """
 
     slices: int
     members: int
@@ -51,6 +55,7 @@ class Geometry:
     tile: int
     room: int
     splits: tuple[int, ...]
+    near: tuple[int, ...]
     tiling: Tiling
     shared_bytes: int
 
@@ -121,13 +126,32 @@ def laid_out(
         tile //= 2
     if not tile:
         return None
-    resident = []
+    near = []
     for (operands, _), c, d in zip(shape.products, columns, laned):
-        size = sum(map(padded, operands) if d else operands) * c * shape.item
-        resident.append(size <= left)
-        left -= size if resident[-1] else 0
-    tiling = Tiling(high, wide, tuple(resident), laned, tensor)
-    return Geometry(slices, members, threads, tile, room, splits, tiling, device.shared_bytes - left)
+        room_for = left // (c * shape.item)
+        near.append(_near(operands, room_for, 4 * device.warp if d else 4, d))
+        if tensor and near[-1] < _terms(operands, d):
+            near[-1] = 0
+        left -= near[-1] * c * shape.item
+    resident = tuple(n == _terms(operands, d) for n, (operands, _), d in zip(near, shape.products, laned))
+    tiling = Tiling(high, wide, resident, laned, tensor)
+    return Geometry(slices, members, threads, tile, room, splits, tuple(near), tiling, device.shared_bytes - left)
+
+
+def _terms(operands: tuple[int, ...], laned: bool) -> int:
+    """Inner indices that a member's weights are kept for."""
+    return sum(map(padded, operands) if laned else operands)
+
+
+def _near(operands: tuple[int, ...], most: int, step: int, laned: bool) -> int:
+    """Inner indices that there is room for in shared memory: whole operands, and a multiple of `step` of the next."""
+    near = 0
+    for n in operands:
+        whole = padded(n) if laned else n
+        if near + whole > most:
+            return near + (most - near) // step * step
+        near += whole
+    return near
 
 
 def _split(inner: int, sums: int, threads: int, laned: bool, warp: int) -> int:
@@ -144,7 +168,7 @@ def step_seconds(shape: Shape, g: Geometry) -> float:
         parts = [timing.phase(g.tile * units, g.threads)]
         for k in wave:
             inner, columns = shape.products[k][0], shape.columns(k, g.members)
-            high, wide, streamed = g.tiling.rows, g.tiling.columns, not g.tiling.resident[k]
+            high, wide, streamed = g.tiling.rows, g.tiling.columns, 1 - g.near[k] / _terms(inner, g.tiling.laned[k])
             if g.tiling.tensor:
                 kind = g.tiling.tensor
                 parts.append(timing.tensor_product(sum(inner), columns, g.tile, g.splits[k], g.threads, kind, streamed))

@@ -123,6 +123,7 @@ def _framed(prepared: Prepared, layout: Layout, positions: int, parts, given) ->
     table = {"members": geometry.members, "slices": geometry.slices, "batch": layout.batch, "tile": geometry.tile,
              "room": geometry.room, "ld.work": work, "ld.saved": wide}  # fmt: skip
     table |= {f"split.{k}": n for k, n in enumerate(geometry.splits)}
+    table |= {f"near.{k}": n for k, n in enumerate(geometry.near)}
     table |= {f"n{k}": dims.number(d) for k, d in enumerate(kernel.dims)}
     return _Frame(geometry, kernel, dims, offsets, work, starts, places, table | given, at)
 

@@ -36,7 +36,7 @@ def head_of_products(w: Writer) -> None:
             w.head.append(f"from_{k}_{o} = {wide if w.tiling.laned[k] else rows}")
             rows, wide = f"from_{k}_{o} + {n}", f"from_{k}_{o} + ({n} + 3) // 4 * 4"
         w.head.append(f"inner{k} = {wide if w.tiling.laned[k] else rows}")
-        for name in (f"split.{k}", f"pad.{k}"):
+        for name in (f"split.{k}", f"pad.{k}", *([] if w.tiling.resident[k] else [f"near.{k}"])):
             w.size(name)
         w.head.append(f"at_pack{k} = {w.pointer(f'pack.{k}')} + member * inner{k} * s_pad_{k}")
         w.head.append(f"groups{k} = ({first} + {w.tiling.columns - 1}) // {w.tiling.columns}")
@@ -70,9 +70,8 @@ def _shared_memory(w: Writer) -> None:
     """Where resident weights, the sums of a wave's products, and the numbers of rows begin."""
     at = "0"
     for k, resident in enumerate(w.tiling.resident):
-        if resident:
-            w.head.append(f"held_{k} = {at}")
-            at = f"held_{k} + inner{k} * s_pad_{k}"
+        w.head.append(f"held_{k} = {at}")
+        at = f"held_{k} + {f'inner{k}' if resident else f's_near_{k}'} * s_pad_{k}"
     w.head.append(f"p_partials = {at}")
     w.head.append("p_sums = p_partials")
     for wave in w.plan.waves:
@@ -86,15 +85,19 @@ def _shared_memory(w: Writer) -> None:
 
 
 def stage_weights(w: Writer) -> None:
-    """Bring the weights of resident products into shared memory, once a launch."""
+    """Bring the weights that stay near into shared memory, once a launch."""
     for k, resident in enumerate(w.tiling.resident):
-        if resident:
-            w.put("q = tid")
-            w.block(f"while q < inner{k} * s_pad_{k}:")
-            w.put(f"store(shm, held_{k} + q, load(weights, at_pack{k} + q))")
-            w.put("q += width")
-            w.end()
-    if any(w.tiling.resident):
+        near = f"inner{k}" if resident else f"s_near_{k}"
+        at = "q"
+        w.put("q = tid")
+        w.block(f"while q < {near} * s_pad_{k}:")
+        if w.tiling.laned[k] and not resident:
+            w.put(f"e = quotient(q, {near})")
+            at = f"q + e * (inner{k} - {near})"
+        w.put(f"store(shm, held_{k} + q, load(weights, at_pack{k} + {at}))")
+        w.put("q += width")
+        w.end()
+    if w.tiling.resident:
         w.put("sync()")
 
 
@@ -158,41 +161,63 @@ def _registers(w: Writer, product: Product, k: int) -> None:
 
 
 def _operand(w: Writer, product: Product, k: int, o: int) -> None:
-    """Add the terms of one operand to the sums."""
+    """Add the terms of one operand to the sums: those whose weights are near, then the others."""
     tiling, operand = w.tiling, product.operands[o]
     array, base, ld, kind = w.locate(w.plan.place[operand.id])
     count = w.count_of(operand.shape[0])
-    matrix = "shm" if tiling.resident[k] else "weights"
-    start = f"{f'held_{k}' if tiling.resident[k] else f'at_pack{k}'}"
     for i in range(tiling.rows):
         row = w.row(kind, f"b0 + i0 + min(top + {i} * tops{k}, many - 1)")
         w.put(f"at_x{i} = {base} + {row} * {ld}")
-    if tiling.laned[k]:
-        for j in range(tiling.columns):
-            w.put(f"at_w{j} = {start} + (group * {tiling.columns} + {j}) * inner{k} + from_{k}_{o}")
+    if not tiling.laned[k]:
+        w.put(f"share = quotient({count} + 4 * s_split_{k} - 1, 4 * s_split_{k}) * 4")
+        w.put(f"k, end = e * share, min((e + 1) * share, {count})")
+    else:
         w.put("k = 4 * (lane + e * WARP)")
-        w.block(f"while k + 4 <= {count}:")
-        _four(w, array, matrix, True, "1")
-        w.put(f"k += 4 * WARP * s_split_{k}")
-        w.end()
-        w.put(f"k = {count} // 4 * 4 + lane")
-        w.block(f"while e == 0 and k < {count}:")
-        _one(w, array, matrix, True, "1")
-        w.put("k += WARP")
-        w.end()
-        return
-    w.put(f"at_w0 = {start} + from_{k}_{o} * s_pad_{k} + group * {tiling.columns}")
-    w.put(f"share = quotient({count} + 4 * s_split_{k} - 1, 4 * s_split_{k}) * 4")
-    w.put(f"k, end = e * share, min((e + 1) * share, {count})")
-    for many in (8, 4) if tiling.rows <= 4 else (4,):  # two reads of a row have one address, and what is read has room
-        w.block(f"while k + {many} <= end:")
+    terms = _lanes_terms if tiling.laned[k] else _threads_terms
+    if not tiling.resident[k]:
+        last = count if tiling.laned[k] else "end"
+        w.put(f"near = min(s_near_{k} - from_{k}_{o}, {last})")
+        terms(w, k, o, array, "shm", "near")
+    terms(w, k, o, array, "shm" if tiling.resident[k] else "weights", count if tiling.laned[k] else "end")
+    _rest(w, k, array, count)
+
+
+def _start(w: Writer, k: int, matrix: str) -> str:
+    """Where a member's weights begin."""
+    return f"held_{k}" if matrix == "shm" else f"at_pack{k}"
+
+
+def _lanes_terms(w: Writer, k: int, o: int, array: str, matrix: str, end: str) -> None:
+    """Each lane's terms up to `end`, four neighbours at a time."""
+    columns = w.tiling.columns
+    inner = f"s_near_{k}" if matrix == "shm" and not w.tiling.resident[k] else f"inner{k}"
+    for j in range(columns):
+        w.put(f"at_w{j} = {_start(w, k, matrix)} + (group * {columns} + {j}) * {inner} + from_{k}_{o}")
+    w.block(f"while k + 4 <= {end}:")
+    _four(w, array, matrix, True, "1")
+    w.put(f"k += 4 * WARP * s_split_{k}")
+    w.end()
+
+
+def _threads_terms(w: Writer, k: int, o: int, array: str, matrix: str, end: str) -> None:
+    """A thread's terms up to `end`, but for less than four."""
+    w.put(f"at_w0 = {_start(w, k, matrix)} + from_{k}_{o} * s_pad_{k} + group * {w.tiling.columns}")
+    for many in (8, 4) if w.tiling.rows <= 4 else (4,):  # reads of a row have one address; registers hold so many
+        w.block(f"while k + {many} <= {end}:")
         for first in range(0, many, 4):
             _four(w, array, matrix, False, f"s_pad_{k}", first)
         w.put(f"k += {many}")
         w.end()
-    w.block("while k < end:")
-    _one(w, array, matrix, False, f"s_pad_{k}")
-    w.put("k += 1")
+
+
+def _rest(w: Writer, k: int, array: str, count: str) -> None:
+    """What is left of an operand when four terms are no longer there."""
+    laned, matrix = w.tiling.laned[k], "shm" if w.tiling.resident[k] else "weights"
+    if laned:
+        w.put(f"k = {count} // 4 * 4 + lane")
+    w.block(f"while e == 0 and k < {count}:" if laned else "while k < end:")
+    _one(w, array, matrix, laned, "1" if laned else f"s_pad_{k}")
+    w.put("k += WARP" if laned else "k += 1")
     w.end()
 
 

@@ -43,13 +43,13 @@ def together(parts: list[Used]) -> float:
 
 def product(
     inner: tuple[int, ...], columns: int, rows: int, high: int, wide: int, split: int, threads: int, laned: bool,
-    streamed: bool, words: float,
+    streamed: float, words: float,
 ) -> Used:  # fmt: skip
     """Sums of `rows` x `columns` over the sizes `inner`, of numbers of so many 32-bit words.
 
     `high` x `wide` of them are summed at once over one of `split` shares of the inner size: by a thread; or by the
-    lanes of a warp (``laned``), each four numbers of every row and column at a time. What is `streamed` is read from
-    the shared cache.
+    lanes of a warp (``laned``), each four numbers of every row and column at a time. The part of the weights that is
+    `streamed` is read from the shared cache.
     """
     groups, tops = -(-columns // wide), -(-rows // high)
     items, sums, total = groups * tops * split, high * wide, sum(inner)
@@ -80,7 +80,7 @@ def _exchanges(sums: int) -> int:
     return sums - 1 + max(0, 6 - sums.bit_length())
 
 
-def tensor_product(inner: int, columns: int, rows: int, split: int, threads: int, kind: str, streamed: bool) -> Used:
+def tensor_product(inner: int, columns: int, rows: int, split: int, threads: int, kind: str, streamed: float) -> Used:
     """Sums on tensor cores: a warp's 16 x 32, over 16 terms at a time."""
     groups, tops, eights = -(-columns // 32), -(-rows // 16), -(-min(columns, 32) // 8)
     items, turns = groups * tops * split, -(-inner // (16 * split))

@@ -28,9 +28,10 @@ class Tiling:
     """What of a launch is in the text of its kernel.
 
     ``rows`` and ``columns`` of a product that are summed in registers; for each product of the loop, in the order of
-    waves, whether its weights are ``resident`` in shared memory, and whether the lanes of a warp share out its inner
-    size rather than its columns: ``laned``. With ``tensor``, "tf32" or "bf16", all products go through tensor cores,
-    which round their operands so: a warp has sums of 16 rows and 32 columns, and weights lie as where lanes share.
+    waves, whether all its weights are ``resident`` in shared memory, or those of the first inner indices alone, and
+    whether the lanes of a warp share out its inner size rather than its columns: ``laned``. With ``tensor``, "tf32" or
+    "bf16", all products go through tensor cores, which round their operands so: a warp has sums of 16 rows and 32
+    columns, and weights lie as where lanes share.
     """
 
     rows: int
@@ -312,8 +313,8 @@ _RESERVED = {
     "tape", "weights", "memory", "numbers", "counters", "chunk", "shm", "tid", "width", "slice_", "member", "t", "t0",
     "t1", "r0", "i", "i0", "b", "b0", "b1", "u", "q", "k", "e", "rows", "many", "active", "count", "position",
     "source_row", "lane", "item", "warp", "warps", "group", "top", "target", "WARP", "end", "at", "r", "share",
-    "coming", "earlier", "load", "load4", "store", "sync", "add", "sub", "mul", "div", "neg", "exp", "log", "sqrt",
-    "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "abs_", "maximum", "minimum", "where", "lt", "le", "gt", "ge",
-    "eq", "ne", "and_", "or_", "not_", "fma", "F", "lambda", "range", "min", "max", "draw", "more",
+    "coming", "earlier", "near", "load", "load4", "store", "sync", "add", "sub", "mul", "div", "neg", "exp", "log",
+    "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "abs_", "maximum", "minimum", "where", "lt",
+    "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "fma", "F", "lambda", "range", "min", "max", "draw", "more",
     "portion", "quotient", "uniform",
 }  # fmt: skip

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnncore.cuda.geometry import Shape, chosen, laid_out, step_seconds
+from rnncore.cuda.geometry import Shape, _near, chosen, laid_out, step_seconds
 from rnncore.cuda.target import Properties
+from rnncore.cuda.writer import padded
 
 H200 = Properties("H200", (9, 0), 132, 227 * 1024, 1024, 140 * 2**30)
 TINY = Properties("tiny", (8, 0), 3, 4096, 8, 2**30, 4)
@@ -81,6 +82,19 @@ def test_batches_of_large_networks_keep_their_weights_near_rather_than_read_them
 def test_weights_that_do_not_fit_are_read_from_the_cache():
     found = chosen(lstm(4096, 1), H200)
     assert found.tiling.resident == (False,) and found.members > 100
+    assert 0 < found.near[0] < 4096 and found.near[0] * padded(4 * 32) * 4 <= found.shared_bytes <= H200.shared_bytes
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=3), st.integers(0, 160), st.sampled_from([4, 16]))
+def test_what_stays_near_of_an_operand_is_all_or_can_be_read_four_at_a_time(operands, most, step):
+    for laned in (True, False):
+        each = [padded(n) if laned else n for n in operands]
+        near, at = _near(tuple(operands), most, step, laned), 0
+        assert near <= most and near + step > min(most, sum(each))
+        for n in each:
+            here = min(max(near - at, 0), n)
+            assert here == n or here % step == 0
+            at += n
 
 
 def test_a_forced_layout_that_cannot_fit_is_none():

@@ -31,7 +31,8 @@ def force(monkeypatch, slices, members, tile, resident, laned):
         tiling = found.tiling
         if resident is not None:
             tiling = replace(tiling, resident=(resident,) * len(many), laned=(laned,) * len(many))
-            found = replace(found, tiling=tiling, splits=tuple(1 + k % 2 for k in many))
+            near = found.near if resident else tuple(4 * ((k + laned) % 2 == 0) for k in many)  # none, or a few of them
+            found = replace(found, tiling=tiling, splits=tuple(1 + k % 2 for k in many), near=near)
         return replace(found, tile=min(tile or found.tile, found.tile), shared_bytes=device.shared_bytes)
 
     monkeypatch.setattr(launch, "chosen", chosen)
