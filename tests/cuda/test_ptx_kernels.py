@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import stress
+import writers
 
 import rnncore as rn
 from rnncore import testing
-from rnncore.cuda import target
+from rnncore.cuda import geometry, launch, target
 from rnncore.lang import cell, layer_norm, sigmoid, tanh
 from rnncore.testing.laws import BOUNDS
 
@@ -19,7 +21,7 @@ if not target.simulated:
 from ptx.device import SMALL, interpreted
 
 AMPERE = replace(SMALL, capability=(8, 0))
-NARROW = replace(SMALL, shared_bytes=1536)  # no room for weights
+NARROW = replace(SMALL, shared_bytes=640)  # no room for weights
 
 
 @cell
@@ -44,15 +46,18 @@ def passes(net, params, e, **more):
     return found
 
 
-def agree(net, batch=3, time=4, dtype="float32", bounds=None, to=None, **where):
-    """Everything that a training step gives, of a ragged batch, and what was launched for it."""
-    e = testing.example(net, batch=batch, time=time, dtype=dtype)
-    want = passes(net, e.params, e, seed=3)
-    with interpreted(**where) as seen:
-        got = passes(net, e.params.to("cuda", **(to or {})), e, seed=3)
-    forward, back = bounds or BOUNDS[dtype]
+def near(got, want, dtype="float32"):
+    forward, back = BOUNDS[dtype]
     for name, value in want.items():
         testing.close(name, got[name], value, back if name.startswith("gradient") else forward)
+
+
+def agree(net, batch=3, time=4, dtype="float32", **where):
+    """Everything that a training step gives, of a ragged batch, is the CPU's; what was launched, and what it gave."""
+    e = testing.example(net, batch=batch, time=time, dtype=dtype)
+    with interpreted(**where) as seen:
+        got = passes(net, e.params.to("cuda"), e, seed=3)
+    near(got, passes(net, e.params, e, seed=3), dtype)
     return seen, got
 
 
@@ -75,3 +80,85 @@ def test_compiled_kernels_agree_with_the_cpu(name):
     slices, members = where.get("grid", (3, 1))
     assert len(seen) == 2
     assert all(one.blocks == slices * members and one.cooperative == (members > 1) for one in seen)
+
+
+VANILLA = rn.Network(rn.cells.vanilla(5), inputs=3, outputs=2)
+
+
+def test_code_of_both_generations_gives_the_same_bits():
+    (_, got), (_, want) = agree(VANILLA, device=AMPERE), agree(VANILLA)
+    for name, value in want.items():
+        np.testing.assert_array_equal(got[name], value)
+
+
+@pytest.mark.parametrize("net", [
+    rn.Network(rn.topologies.bidirectional(rn.cells.vanilla(5)), inputs=3, outputs=2),
+    rn.Network(rn.topologies.deep(rn.cells.vanilla(5), rn.cells.vanilla(5), dropout=0.4), inputs=3, mode="many-to-one"),
+], ids=["two directions", "two layers and dropout"])  # fmt: skip
+def test_topologies_agree_with_the_cpu(net):
+    agree(net, grid=(2, 1))
+
+
+def test_float64_agrees_with_the_cpu():
+    agree(VANILLA, dtype="float64", grid=(1, 3))
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 1), (1, 2)])
+def test_weights_that_stay_where_they_are_agree_with_the_cpu(grid):
+    """No room for them near; slices and blocks do not change the code."""
+    seen, _ = agree(rn.Network(rn.cells.vanilla(9), inputs=3), device=NARROW, grid=grid)
+    assert all("weights, at_w" in one.text and "held_" not in one.text for one in seen)
+
+
+def test_sums_of_single_threads_agree_with_the_cpu():
+    seen, _ = agree(rn.Network(rn.cells.vanilla(20), inputs=3), batch=8, time=3, grid=(1, 1))
+    assert all("acc_3_3" in one.text and "(lane" not in one.text for one in seen)
+
+
+@pytest.mark.parametrize("kind", ["tf32", "bf16"])
+def test_tensor_cores_agree_with_their_simulation(kind, monkeypatch):
+    """Operands are rounded to the same numbers: only sums differ, in their order."""
+    net = rn.Network(rn.cells.vanilla(13), inputs=3, outputs=2)
+    e = testing.example(net, batch=9, time=3, dtype="float32")
+    params = e.params.to("cuda", products=kind)
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "chosen", lambda shape, device: geometry.laid_out(shape, device, 1, 1))
+        want = passes(net, params, e)
+    with interpreted(grid=(1, 1)) as seen:
+        near(passes(net, params, e), want)
+    assert len(seen) == 2 and all(f"tile_{kind}" in one.text for one in seen)
+
+
+def test_approximate_functions_are_off_by_no_more_than_they_may_be():
+    """After one step the bound is that of ``tanh.approx``, 2**-11 of each number."""
+    net = rn.Network(rn.cells.vanilla(5), inputs=3)
+    e = testing.example(net, batch=3, time=1, dtype="float32")
+    with interpreted():
+        got, _ = net(e.params.to("cuda", functions="fast"), e.x)
+    want, _ = net(e.params, e.x)
+    error = np.abs(got / want - 1).max()
+    assert 2.0**-13 < error <= 2.0**-11 + 1e-5
+
+
+def test_masks_resets_tokens_and_losses_agree_with_the_cpu():
+    net = rn.Network(rn.cells.vanilla(5), inputs=rn.Tokens(7), outputs=7)
+    rng, params = np.random.default_rng(0), net.init(seed=0)
+    x, target = rng.integers(0, 7, (2, 3, 4))
+    given = {"mask": rng.random((3, 4)) > 0.3, "reset": rng.random((3, 4)) > 0.7, "loss": "cross_entropy"}
+    value, grads = net.loss_and_grad(params, x, target, **given)
+    with interpreted() as seen:
+        got, found = net.loss_and_grad(params.to("cuda"), x, target, **given)
+    assert abs(got - value) < 1e-5 * abs(value) and len(seen) > 2
+    near({"gradient": found.to("cpu").flat}, {"gradient": grads.flat})
+
+
+@pytest.mark.slow
+def test_an_attention_decoder_agrees_with_the_cpu():
+    net = writers.network(rn.cells.vanilla, rn.scorers.dot(), units=3, encoder=rn.cells.vanilla(3), feedback="argmax")
+    problem = writers.Problem(net, dtype="float32", batch=3, source=3, steps=3)
+    y, _, (dx, _, grads) = problem.back()
+    problem.params = problem.params.to("cuda")
+    with interpreted(grid=(1, 2)):
+        got, _, (got_dx, _, found) = problem.back()
+    want = {"output": y, "gradient of x": dx, "gradients": grads.flat}
+    near({"output": got, "gradient of x": got_dx, "gradients": found.to("cpu").flat}, want)
