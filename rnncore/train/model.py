@@ -24,7 +24,7 @@ def save_model(path: str | os.PathLike, network: Network, params: Params, extra:
         Customarily ending in ``.safetensors``.
     network : Network
     params : Params
-        Of this network.
+        Of this network, on any device.
     extra : dict, optional
         Plain JSON of your own, such as class names or how inputs were scaled.
 
@@ -51,7 +51,7 @@ def save_model(path: str | os.PathLike, network: Network, params: Params, extra:
         text = json.dumps(extra or {}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"extra must be plain JSON: {error}") from error
-    write_arrays(path, "model", dict(params), {"network": network.to_json(), "extra": text})
+    write_arrays(path, "model", dict(params.to("cpu")), {"network": network.to_json(), "extra": text})
 
 
 def load_model(path: str | os.PathLike) -> tuple[Network, Params, dict]:

@@ -53,7 +53,9 @@ class Run:
         if params is None:
             params = self.network.init(seed=trainer.seed, dtype=trainer.dtype)
         self.network.check_params(params)
-        self.params = params.copy()
+        where, products, functions = params.device, params.products or None, params.functions or None
+        self.params = params.to("cpu").copy()
+        self.placed = lambda host: host.to(where, products=products, functions=functions)
         self.classes = trainer.loss.component.target == "class"
         self.train = train.cast(params.dtype, values=not self.classes)
         self.valid = valid and valid.cast(params.dtype, values=not self.classes)
@@ -126,13 +128,14 @@ class Run:
         x, target, lengths = self.train.batch(first, 0, self.trainer.truncate)
         own = self.train.own_lengths(first)
         given: dict[str, Any] = {"lengths": lengths, **own}
+        params = self.placed(self.params)
         for forcing in (None,) if self.trainer.teacher_forcing is None else ("never", "always"):
             taught: dict[str, Any] = {} if forcing is None else {"teacher_forcing": forcing}
-            self.network.loss_and_grad(self.params, x, target, loss=self.trainer.loss, **given, **taught)
+            self.network.loss_and_grad(params, x, target, loss=self.trainer.loss, **given, **taught)
         if self.valid is not None:
-            self.network(self.params, x, **given)
+            self.network(params, x, **given)
         if self.valid is not None and own:
-            self.network(self.params, x, target=target, **given)
+            self.network(params, x, target=target, **given)
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -182,14 +185,14 @@ class Run:
 
     def _gradient(self, chunk: Chunk, x: Any, target: Any, given: dict[str, Any]) -> tuple[float, Params]:
         """Loss and gradient of a chunk, from the state that the one before left, which is a constant."""
-        trainer = self.trainer
-        if not trainer.truncate and not trainer.stateful:
-            return self.network.loss_and_grad(self.params, x, target, loss=trainer.loss, **given)
-        start = None if chunk.fresh else self.state.carried
-        value, grads, self.state.carried = loss_grads_and_state(
-            self.network, self.params, x, target, trainer.loss, state=start, **given
-        )
-        return value, grads
+        trainer, params = self.trainer, self.placed(self.params)
+        if trainer.truncate or trainer.stateful:
+            given["state"] = None if chunk.fresh else self.state.carried
+            found = loss_grads_and_state(self.network, params, x, target, trainer.loss, **given)
+            value, grads, self.state.carried = found
+        else:
+            value, grads = self.network.loss_and_grad(params, x, target, loss=trainer.loss, **given)
+        return value, grads.to("cpu")
 
     def _round(self) -> bool:
         """A round of L-BFGS; whether there is no further progress to be made."""
@@ -201,7 +204,7 @@ class Run:
         weight = weight_of(self.train.per_step, self.train.lengths if own is None else own)
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-            params, total, slope = self.params.with_flat(flat), 0.0, np.zeros(flat.size)
+            params, total, slope = self.placed(self.params.with_flat(flat)), 0.0, np.zeros(flat.size)
             for indices, seed in zip(plan, seeds, strict=True):
                 x, target, lengths = self.train.batch(indices)
                 given = {"lengths": lengths, "seed": seed, **self.train.own_lengths(indices), **self._options()}
@@ -209,7 +212,7 @@ class Run:
                     params, x, target, loss=trainer.loss, reduction="sum", **given
                 )
                 total += value
-                slope += grads.flat
+                slope += grads.to("cpu").flat
             self.state.tally.sequences += len(self.train)
             self.bar.update(len(self.train), total / weight)
             return total / weight, slope / weight
@@ -258,7 +261,7 @@ class Run:
         speed = tally.sequences / tally.seconds
         if self.valid is not None:
             found = evaluate(
-                self.network, self.params, self.valid, loss=trainer.loss,
+                self.network, self.placed(self.params), self.valid, loss=trainer.loss,
                 batch_size=trainer.batch_size if trainer.stateful else 256, stateful=trainer.stateful,
             )  # fmt: skip
             record |= {f"val_{name}": found[name] for name in ("loss", "accuracy", "exact_match") if name in found}

@@ -203,7 +203,8 @@ class Trainer:
         valid : Dataset or (x, target), optional
             Evaluated after each epoch.
         params : Params, optional
-            To start from; they are copied. By default ``network.init(seed, dtype)``.
+            To start from; they are copied. By default ``network.init(seed, dtype)``. Losses and gradients are
+            computed on their device, and the result is there; the optimizer works on the CPU.
         resume : bool
             Go on from `checkpoint` if that file is there, else start anew. Settings and data must be those
             of before; only `epochs` and `patience` may be others (a schedule then follows the new total).
@@ -238,7 +239,7 @@ class Trainer:
         keep = self.keep or ("best" if valid is not None or self.patience else "last")
         flat = state.best if keep == "best" and state.best is not None else state.flat
         return TrainingResult(
-            params=run.params.with_flat(flat.copy()),
+            params=run.placed(run.params.with_flat(flat.copy())),
             history=state.history,
             best_epoch=state.best_epoch,
             stopped=str(state.stopped),

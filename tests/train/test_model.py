@@ -5,6 +5,7 @@ import pytest
 from safetensors import safe_open
 
 import rnncore as rn
+from rnncore.cuda import target
 from rnncore.train import load_model, save_model
 from rnncore.train.files import read_arrays, write_arrays
 
@@ -23,6 +24,14 @@ def test_comes_back_as_it_was(tmp_path, net, dtype):
     assert again == net and found == extra and read == params and read.dtype == dtype
     x = np.random.default_rng(0).standard_normal((2, 5, 2))
     np.testing.assert_array_equal(again(read, x)[0], net(params, x)[0])
+
+
+@pytest.mark.skipif(target.missing() is not None, reason="needs a GPU or the simulator")
+def test_parameters_on_a_gpu_come_back_on_the_cpu(tmp_path, net):
+    params = net.init(seed=3)
+    save_model(tmp_path / "m", net, params.to("cuda"))
+    read = load_model(tmp_path / "m")[1]
+    assert read.device == "cpu" and read == params
 
 
 def test_any_reader_of_safetensors_finds_arrays_by_path_and_the_network(tmp_path, net):

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rnncore as rn
+from rnncore.cuda import target
 from rnncore.errors import FileError
 from rnncore.train import Dataset, Trainer
 
@@ -206,3 +208,31 @@ def _script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.skipif(target.missing() is not None, reason="needs a GPU or the simulator")
+@pytest.mark.parametrize("change", [{}, {"truncate": 2}, {"optimizer": "lbfgs"}, {"gradient_checkpoint": 2}], ids=str)
+def test_a_run_is_where_its_parameters_are(change):
+    """On a GPU as on the CPU, but for rounding; the optimizer and what is kept are the host's."""
+    rng = np.random.default_rng(0)
+    x = [rng.standard_normal((n, 2)) for n in (3, 1, 4, 2, 3)]
+    data = Dataset(x, [rng.integers(0, 2, len(s)) for s in x])
+    net = rn.Network(rn.cells.gru(3), inputs=2, outputs=2)
+    params = net.init(seed=0, dtype="float64")
+    trainer = Trainer(net, **settings(epochs=2, batch_size=3, dtype="float64", **change))
+    want, got = trainer.fit(data, data, params=params), trainer.fit(data, data, params=params.to("cuda"))
+    assert (want.params.device, got.params.device) == ("cpu", "cuda") and params.device == "cpu"
+    bound = 1e-4 if change.get("optimizer") == "lbfgs" else 1e-9  # its line searches stop by a tolerance
+    np.testing.assert_allclose(got.params.to("cpu").flat, want.params.flat, rtol=0, atol=bound)
+    assert got.history[-1]["val_loss"] == pytest.approx(want.history[-1]["val_loss"], rel=1e-6)
+
+
+@pytest.mark.skipif(target.missing() is not None, reason="needs a GPU or the simulator")
+def test_a_run_on_a_gpu_is_resumed_there_and_rounds_as_it_was_asked_to(tmp_path):
+    x = [np.ones((n, 2)) for n in (3, 1, 2)]
+    net, data = rn.Network(rn.cells.gru(2), inputs=2, outputs=2), Dataset(x, [np.zeros(len(s), int) for s in x])
+    params, path = net.init(seed=0).to("cuda", products="bf16"), tmp_path / "run"
+    whole = Trainer(net, **settings(epochs=2)).fit(data, params=params)
+    Trainer(net, **settings(epochs=1, checkpoint=path)).fit(data, params=params)
+    again = Trainer(net, **settings(epochs=2, checkpoint=path)).fit(data, params=params, resume=True)
+    assert again.params == whole.params and (again.params.device, again.params.products) == ("cuda", "bf16")
