@@ -74,7 +74,7 @@ def _equations(layer: Layer, dtype: str) -> str:
 
 
 def _graph(layer: Layer, dtype: str) -> str:
-    from .lang.graph import format_graph
+    from .lang.printing import format_graph
     from .plan.adjoint import adjoint_of
 
     return f"{layer.step}\n\nits reverse:\n{format_graph(adjoint_of(layer.step).roots)}"

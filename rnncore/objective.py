@@ -16,7 +16,8 @@ from .inputs import as_array, as_checkpoint, listed
 from .lang.component import Bound, Component
 from .lang.diff import reverse, tangent
 from .lang.dims import Dim, unify
-from .lang.graph import Graph, Node, fail, pinned_origin
+from .lang.graph import Graph, Node
+from .lang.origin import fail, pinned_origin
 from .lang.trace import run_traced
 from .reference.interpreter import Program
 from .registry import current

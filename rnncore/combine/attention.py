@@ -10,8 +10,9 @@ from typing import Any
 from ..errors import InputError
 from ..lang.component import Bound
 from ..lang.dims import POSITION, UNITS, Dim, unify
-from ..lang.graph import Node, fail, pinned_origin, topological
+from ..lang.graph import Node, topological
 from ..lang.ops import SHAPED, apply, shape_leaf
+from ..lang.origin import fail, pinned_origin
 from ..lang.scorer import Scorer
 from ..lang.trace import Step
 

@@ -16,8 +16,9 @@ from ..lang.drawing import DRAW
 from ..lang.functions import dot, exp, log, stop_gradient, where
 from ..lang.functions import max as largest
 from ..lang.functions import sum as total
-from ..lang.graph import Graph, Node, fail, pinned_origin
+from ..lang.graph import Graph, Node
 from ..lang.ops import apply
+from ..lang.origin import fail, pinned_origin
 from ..lang.trace import Step, run_traced
 from .blocks import Block, Chain, Loop
 from .wired import Wired, resolved

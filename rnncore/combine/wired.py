@@ -12,7 +12,8 @@ from typing import Any
 from ..forking import renewed
 from ..lang.cell import Layer
 from ..lang.dims import Dim
-from ..lang.graph import Graph, Node, fail, pinned_origin
+from ..lang.graph import Graph, Node
+from ..lang.origin import fail, pinned_origin
 from ..lang.trace import Signature, Step, resolve, run_traced
 from .wiring import FORCED, TRUE, Wiring
 

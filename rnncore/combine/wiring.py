@@ -7,8 +7,9 @@ from typing import Any
 
 from ..lang.cell import Layer
 from ..lang.dims import POSITION, UNITS, Dim, unify
-from ..lang.graph import Graph, Node, author_line, fail, pinned_origin, topological
+from ..lang.graph import Graph, Node, topological
 from ..lang.ops import apply, as_node
+from ..lang.origin import author_line, fail, pinned_origin
 from ..lang.trace import Step
 from ..lang.weights import Parameter
 from .attention import attend

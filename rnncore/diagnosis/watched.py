@@ -15,8 +15,9 @@ import numpy as np
 from ..inputs import Batch
 from ..lang.cell import Layer, Stepped
 from ..lang.dims import POSITION
-from ..lang.graph import Graph, Node, pinned_origin, topological
+from ..lang.graph import Graph, Node, topological
 from ..lang.ops import OPS, apply
+from ..lang.origin import pinned_origin
 from ..lang.trace import Step
 from ..layout import Rows
 from ..passes import Pass

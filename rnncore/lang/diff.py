@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .graph import Node, pinned_origin, topological
+from .graph import Node, topological
 from .ops import OPS, apply, like, sum_to
+from .origin import pinned_origin
 
 __all__ = ["reverse", "tangent"]
 

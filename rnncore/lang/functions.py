@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from .dims import Dim
-from .graph import Arithmetic, Node, fail
+from .graph import Node
 from .ops import OPS, apply, as_node
+from .origin import fail
+from .symbols import Arithmetic
 
 __all__ = [
     "exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "abs", "maximum", "minimum",

@@ -12,102 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from .dims import POSITION, Dim
-from .drawing import DRAW, draw
-from .graph import Arithmetic, Graph, Node, author_line, fail, match
+from . import meanings, shapes
+from .dims import Dim
+from .drawing import draw
+from .graph import Graph, Node
+from .origin import fail
+from .symbols import Arithmetic
 
 __all__ = ["OPS", "SHAPED", "Op", "apply", "as_condition", "as_node", "as_number", "like", "shape_leaf", "sum_to"]
-
-
-def _real(a):
-    return np.real(a)
-
-
-def _sigmoid(a):
-    e = np.exp(np.where(_real(a) < 0, a, -a))
-    return np.where(_real(a) < 0, e, 1) / (1 + e)
-
-
-def _softplus(a):
-    return np.where(_real(a) > 0, a, 0) + np.log1p(np.exp(np.where(_real(a) > 0, -a, a)))
-
-
-def _choose(condition, a, b):
-    """a where the condition holds, complex-step safe, keeping NaN of either argument."""
-    return np.where(condition, a, b)
-
-
-def _maximum(a, b):
-    return _choose((_real(a) >= _real(b)) | np.isnan(_real(a)), a, b)
-
-
-def _minimum(a, b):
-    return _choose((_real(a) <= _real(b)) | np.isnan(_real(a)), a, b)
-
-
-def _eye(a):
-    """The identity of a's shape, made of a's own kind of array."""
-    ones = np.ones_like(a)
-    return np.where(np.cumsum(ones, 0) == np.cumsum(ones, 1), ones, 0)
-
-
-def _rmax(a):
-    if not a.shape[-1]:  # what every number is larger than
-        return np.full(a.shape[:-1], -np.inf)
-    return np.take_along_axis(a, np.argmax(_real(a), axis=-1, keepdims=True), -1)[..., 0]
-
-
-# shape rules: (node or None, *argument shapes) -> shape; they unify sizes as they go
-def _drawn(node, a, how):
-    origin = node.origin if node is not None else author_line()
-    match(how[0], DRAW, origin)
-    return a
-
-
-def _pointwise(node, *shapes):
-    rank = max(len(s) for s in shapes)
-    full = [s for s in shapes if len(s) == rank]
-    for s in shapes:
-        if len(s) not in (0, rank):
-            raise fail("a vector and a matrix cannot be combined pointwise")
-    for s in full[1:]:
-        for a, b in zip(full[0], s):
-            match(a, b, node.origin if node is not None else author_line())
-    return full[0]
-
-
-def _reduced(node, a):
-    if len(a) == 2 and _is_position(a[0]):
-        return a[:1]
-    if len(a) != 1:
-        raise fail("a reduction over units needs a vector, got " + ("a scalar" if not a else "a matrix"))
-    return ()
-
-
-def _is_position(dim) -> bool:
-    return str(dim) == POSITION
-
-
-def _along(node, a, like):
-    return (like[0], *a)
-
-
-def _over(node, a, like):
-    return (a[0], like[1])
-
-
-def _positions_reduced(node, a):
-    return a[1:]
-
-
-def _matmul(node, a, b):
-    match(a[1], b[0], node.origin if node is not None else author_line())
-    return (a[0],)
-
-
-def _matmul_t(node, a, b):
-    match(a[0], b[0], node.origin if node is not None else author_line())
-    return (a[1],)
 
 
 @dataclass(frozen=True)
@@ -122,7 +34,7 @@ class Op:
     arity: int
     numpy: Any
     vjp: Callable[[Node, Node], tuple]
-    shape: Callable = _pointwise
+    shape: Callable = shapes.pointwise
     costly: bool = False  # worth saving for BPTT rather than computing again
     boolean: bool = False
     conditions: int = 0  # leading arguments that are true or false, not numbers
@@ -133,7 +45,7 @@ class Op:
 
     @property
     def pointwise(self) -> bool:
-        return self.shape is _pointwise
+        return self.shape is shapes.pointwise
 
 
 def _none(g, n):
@@ -191,46 +103,46 @@ _ROWS = [
     Op("sin", 1, np.sin, _sin_vjp, costly=True),
     Op("cos", 1, np.cos, lambda g, n: (-(g * apply("sin", n.args[0])),), costly=True),
     Op("tanh", 1, np.tanh, lambda g, n: (g * (1 - n * n),), costly=True, limits=(-1, 1)),
-    Op("sigmoid", 1, _sigmoid, lambda g, n: (g * (n * (1 - n)),), costly=True, limits=(0, 1)),
-    Op("softplus", 1, _softplus, lambda g, n: (g * apply("sigmoid", n.args[0]),), costly=True, limits=(0,)),
-    Op("relu", 1, lambda a: np.where((_real(a) > 0) | np.isnan(_real(a)), a, 0),
+    Op("sigmoid", 1, meanings.sigmoid, lambda g, n: (g * (n * (1 - n)),), costly=True, limits=(0, 1)),
+    Op("softplus", 1, meanings.softplus, lambda g, n: (g * apply("sigmoid", n.args[0]),), costly=True, limits=(0,)),
+    Op("relu", 1, meanings.relu,
        lambda g, n: (_where(apply("gt", n.args[0], 0), g, 0),), limits=(0,)),
-    Op("abs", 1, lambda a: np.where(_real(a) < 0, -a, a),
+    Op("abs", 1, meanings.absolute,
        lambda g, n: (_where(apply("gt", n.args[0], 0), g, _where(apply("lt", n.args[0], 0), -g, 0)),)),
-    Op("maximum", 2, _maximum, lambda g, n: (
+    Op("maximum", 2, meanings.maximum, lambda g, n: (
         _where(apply("ge", *n.args), g, 0), _where(apply("ge", *n.args), 0, g))),
-    Op("minimum", 2, _minimum, lambda g, n: (
+    Op("minimum", 2, meanings.minimum, lambda g, n: (
         _where(apply("le", *n.args), g, 0), _where(apply("le", *n.args), 0, g))),
-    Op("where", 3, _choose, lambda g, n: (None, _where(n.args[0], g, 0), _where(n.args[0], 0, g)),
+    Op("where", 3, meanings.choose, lambda g, n: (None, _where(n.args[0], g, 0), _where(n.args[0], 0, g)),
        conditions=1),
-    Op("lt", 2, lambda a, b: _real(a) < _real(b), _none, boolean=True),
-    Op("le", 2, lambda a, b: _real(a) <= _real(b), _none, boolean=True),
-    Op("gt", 2, lambda a, b: _real(a) > _real(b), _none, boolean=True),
-    Op("ge", 2, lambda a, b: _real(a) >= _real(b), _none, boolean=True),
-    Op("eq", 2, lambda a, b: _real(a) == _real(b), _none, boolean=True),
-    Op("ne", 2, lambda a, b: _real(a) != _real(b), _none, boolean=True),
+    Op("lt", 2, lambda a, b: np.real(a) < np.real(b), _none, boolean=True),
+    Op("le", 2, lambda a, b: np.real(a) <= np.real(b), _none, boolean=True),
+    Op("gt", 2, lambda a, b: np.real(a) > np.real(b), _none, boolean=True),
+    Op("ge", 2, lambda a, b: np.real(a) >= np.real(b), _none, boolean=True),
+    Op("eq", 2, lambda a, b: np.real(a) == np.real(b), _none, boolean=True),
+    Op("ne", 2, lambda a, b: np.real(a) != np.real(b), _none, boolean=True),
     Op("and", 2, np.logical_and, _none, boolean=True, conditions=2),
     Op("or", 2, np.logical_or, _none, boolean=True, conditions=2),
     Op("not", 1, np.logical_not, _none, boolean=True, conditions=1),
-    Op("stop", 1, _real, _none),
+    Op("stop", 1, np.real, _none),
     Op("sum", 1, lambda a: np.sum(a, axis=-1),
-       _sum_vjp, shape=_reduced, costly=True, linear=1),
-    Op("rmax", 1, _rmax, _rmax_vjp, shape=_reduced, costly=True, jvp=_rmax_jvp),
+       _sum_vjp, shape=shapes.reduced, costly=True, linear=1),
+    Op("rmax", 1, meanings.rmax, _rmax_vjp, shape=shapes.reduced, costly=True, jvp=_rmax_jvp),
     Op("spread", 2, None, lambda g, n: (apply("sum", g), None), linear=1),
-    Op("along", 2, None, lambda g, n: (apply("psum", g), None), shape=_along, linear=1),
-    Op("over", 2, None, lambda g, n: (apply("sum", g), None), shape=_over, linear=1),
+    Op("along", 2, None, lambda g, n: (apply("psum", g), None), shape=shapes.along, linear=1),
+    Op("over", 2, None, lambda g, n: (apply("sum", g), None), shape=shapes.over, linear=1),
     Op("psum", 1, lambda a: np.sum(a, axis=-2), lambda g, n: (apply("along", g, like(n.args[0])),),
-       shape=_positions_reduced, costly=True, linear=1),
+       shape=shapes.positions_reduced, costly=True, linear=1),
     Op("matmul", 2, None, lambda g, n: (apply("outer", g, n.args[1]), apply("matmul_t", n.args[0], g)),
-       shape=_matmul, costly=True, linear=2),
+       shape=shapes.matmul, costly=True, linear=2),
     Op("matmul_t", 2, None, lambda g, n: (apply("outer", n.args[1], g), apply("matmul", n.args[0], g)),
-       shape=_matmul_t, costly=True, linear=2),
+       shape=shapes.matmul_t, costly=True, linear=2),
     Op("outer", 2, None, lambda g, n: (apply("matmul", g, n.args[1]), apply("matmul_t", g, n.args[0])),
        shape=lambda node, a, b: (a[0], b[0]), costly=True, linear=2),
     Op("transpose", 1, lambda a: np.swapaxes(a, -1, -2), lambda g, n: (apply("transpose", g),),
        shape=lambda node, a: (a[1], a[0]), linear=1),
-    Op("draw", 2, draw, _none, shape=_drawn, costly=True, whole=True),
-    Op("eye", 1, _eye, _none),
+    Op("draw", 2, draw, _none, shape=shapes.drawn, costly=True, whole=True),
+    Op("eye", 1, meanings.eye, _none),
     Op("total", 1, np.sum, lambda g, n: (apply("spread", g, n.args[0]),), shape=lambda node, a: (), linear=1),
 ]
 OPS: dict[str, Op] = {row.name: row for row in _ROWS}
@@ -335,7 +247,7 @@ def sum_to(g: Node, target: Node) -> Node:
     if len(target.shape) == 0 and len(g.shape) == 1:
         return apply("sum", g)
     if len(target.shape) == 0 and len(g.shape) == 2:
-        return apply("sum", apply("sum", g)) if _is_position(g.shape[0]) else apply("total", g)
+        return apply("sum", apply("sum", g)) if shapes.is_position(g.shape[0]) else apply("total", g)
     raise AssertionError(f"adjoint of shape {g.shape} for a value of shape {target.shape}")
 
 

@@ -9,7 +9,8 @@ from functools import lru_cache
 from ..errors import LanguageError
 from .component import WithOptions
 from .dims import Dim
-from .graph import Graph, Node, fail, pinned_origin
+from .graph import Graph, Node
+from .origin import fail, pinned_origin
 from .trace import Signature, Step, resolve, run_traced
 from .weights import Weights
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from .dims import Dim, Origin
-from .graph import Graph, Node, check_graph, fingerprint, format_graph, pinned_origin, topological
+from .graph import Graph, Node, check_graph, fingerprint, topological
+from .origin import pinned_origin
+from .printing import format_graph
 from .weights import Parameter
 
 __all__ = ["Signature", "Step", "resolve"]

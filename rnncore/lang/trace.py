@@ -15,9 +15,10 @@ import numpy as np
 from ..errors import LanguageError, RnncoreError
 from . import functions
 from .dims import Dim, Origin
-from .graph import Graph, Node, author_line, fail, pinned_origin, tracing
+from .graph import Graph, Node, tracing
 from .graph import match as match_dims
 from .ops import as_node, as_number
+from .origin import author_line, fail, pinned_origin
 from .step import Signature, Step, resolve
 from .weights import Weights
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .dims import Dim, Origin
-from .graph import Arithmetic, Graph, Node, author_line, fail
+from .graph import Graph, Node
 from .ops import apply, as_node
+from .origin import author_line, fail
+from .symbols import Arithmetic
 
 __all__ = ["Weights", "Parameter", "diag", "low_rank", "mapped", "scalar", "identity"]
 

@@ -13,8 +13,9 @@ from functools import lru_cache
 
 from ..lang.diff import reverse
 from ..lang.dims import POSITION
-from ..lang.graph import Node, check_graph, pinned_origin, topological
+from ..lang.graph import Node, check_graph, topological
 from ..lang.ops import apply
+from ..lang.origin import pinned_origin
 from ..lang.trace import Step
 
 __all__ = ["Adjoint", "adjoint_of", "boundary_of", "boundary_name"]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..lang.diff import reverse
-from ..lang.graph import Node, check_graph, pinned_origin, topological
+from ..lang.graph import Node, check_graph, topological
+from ..lang.origin import pinned_origin
 from ..lang.trace import Step
 
 __all__ = ["Ending", "ending_of"]

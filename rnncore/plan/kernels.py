@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from ..lang.graph import Node, pinned_origin
+from ..lang.graph import Node
+from ..lang.origin import pinned_origin
 from ..lang.trace import Step
 from .model import ONE, Plan
 from .schedule import schedule

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..lang.graph import Node, author_names, topological
+from ..lang.graph import Node, topological
 from ..lang.ops import apply
+from ..lang.printing import author_names
 from .model import ENDS, ONE, ROWWISE, Plan, Product, Slot, Store, Sum, apart
 from .slots import Slots, outer_sum, root_name
 

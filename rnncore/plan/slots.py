@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import LanguageError
-from ..lang.graph import Node, pinned_origin, topological
+from ..lang.graph import Node, topological
 from ..lang.ops import apply
+from ..lang.origin import pinned_origin
 from .model import Slot, Sum
 
 __all__ = ["Slots", "outer_sum"]

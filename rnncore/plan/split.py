@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..lang.graph import Node, pinned_origin, topological
+from ..lang.graph import Node, topological
 from ..lang.ops import OPS, SHAPED, like
+from ..lang.origin import pinned_origin
 from ..lang.trace import Step
 from .adjoint import adjoint_of
 

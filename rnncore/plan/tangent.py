@@ -11,8 +11,9 @@ from functools import lru_cache
 
 from ..lang.diff import tangent
 from ..lang.dims import POSITION
-from ..lang.graph import Graph, Node, check_graph, fail, pinned_origin, topological
+from ..lang.graph import Graph, Node, check_graph, topological
 from ..lang.ops import apply, like
+from ..lang.origin import fail, pinned_origin
 from ..lang.trace import Step
 
 __all__ = ["DOT", "dotted", "tangent_of"]

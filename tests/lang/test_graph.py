@@ -5,8 +5,9 @@ import pytest
 
 from rnncore.lang import sigmoid, tanh
 from rnncore.lang.dims import Dim
-from rnncore.lang.graph import Graph, Node, check_graph, fingerprint, format_graph, topological
+from rnncore.lang.graph import Graph, Node, check_graph, fingerprint, topological
 from rnncore.lang.ops import apply
+from rnncore.lang.printing import format_graph
 from rnncore.lang.trace import trace
 from rnncore.plan.adjoint import adjoint_of
 

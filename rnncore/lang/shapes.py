@@ -1,0 +1,62 @@
+"""The shapes that ops give: rules ``(node or None, *argument shapes) -> shape``, which unify sizes as they go."""
+
+from __future__ import annotations
+
+from .dims import POSITION
+from .drawing import DRAW
+from .graph import match
+from .origin import author_line, fail
+
+__all__ = ["along", "drawn", "is_position", "matmul", "matmul_t", "over", "pointwise", "positions_reduced", "reduced"]
+
+
+def drawn(node, a, how):
+    origin = node.origin if node is not None else author_line()
+    match(how[0], DRAW, origin)
+    return a
+
+
+def pointwise(node, *shapes):
+    rank = max(len(s) for s in shapes)
+    full = [s for s in shapes if len(s) == rank]
+    for s in shapes:
+        if len(s) not in (0, rank):
+            raise fail("a vector and a matrix cannot be combined pointwise")
+    for s in full[1:]:
+        for a, b in zip(full[0], s):
+            match(a, b, node.origin if node is not None else author_line())
+    return full[0]
+
+
+def reduced(node, a):
+    if len(a) == 2 and is_position(a[0]):
+        return a[:1]
+    if len(a) != 1:
+        raise fail("a reduction over units needs a vector, got " + ("a scalar" if not a else "a matrix"))
+    return ()
+
+
+def is_position(dim) -> bool:
+    return str(dim) == POSITION
+
+
+def along(node, a, like):
+    return (like[0], *a)
+
+
+def over(node, a, like):
+    return (a[0], like[1])
+
+
+def positions_reduced(node, a):
+    return a[1:]
+
+
+def matmul(node, a, b):
+    match(a[1], b[0], node.origin if node is not None else author_line())
+    return (a[0],)
+
+
+def matmul_t(node, a, b):
+    match(a[0], b[0], node.origin if node is not None else author_line())
+    return (a[1],)
