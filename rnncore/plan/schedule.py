@@ -13,7 +13,8 @@ from typing import Any
 from ..lang.graph import Node, topological
 from ..lang.ops import apply
 from ..lang.printing import author_names
-from .model import ENDS, ONE, ROWWISE, Plan, Product, Slot, Store, Sum, apart
+from .model import ENDS, ONE, ROWWISE, Plan, Slot, Store, Sum, apart
+from .products import Grouping
 from .slots import Slots, outer_sum, root_name
 
 __all__ = ["schedule"]
@@ -227,17 +228,17 @@ class _Layout:
         return (wave, phase, str(node.shape))
 
     def _products(self, slots):
-        hoisted: list[Product] = []
+        grouping = Grouping(self.columns, self.place)
         loop = [s for s in slots if s.when == "loop"]
         first = {s.name: True for s in loop}
-        hoisted += self._grouped(loop, lambda v, s: _hoistable(v), first)
+        hoisted = grouping.of(loop, lambda v, s: _hoistable(v), first)
         last = max((self._when(s.leaf)[0] for s in loop), default=0)
         last = max([last] + [self._when(n)[0] for n in [st.node for st in self.stores] + self.nests])
         waves = [[]]
         for wave in range(1, last + 1):
             ready = lambda v, s, wave=wave: not _hoistable(v) and self._wave(v, s, loop) == wave  # noqa: E731
-            waves.append(self._grouped(loop, ready, first))
-        post = self._grouped([s for s in slots if s.when == "post"], lambda v, s: True, {})
+            waves.append(grouping.of(loop, ready, first))
+        post = grouping.of([s for s in slots if s.when == "post"], lambda v, s: True, {})
         return hoisted, waves, post
 
     def _wave(self, operand: Node, slot: Slot, loop: list[Slot]) -> int:
@@ -245,62 +246,9 @@ class _Layout:
         shared = any(v is operand for s in loop if s is not slot for _, _, v in s.terms)
         return self._when(operand)[0] + 1 if shared else self._when(slot.leaf)[0]
 
-    def _grouped(self, slots, wanted, first) -> list[Product]:
-        """Slots that read the same operands, side by side in memory, share one product."""
-        groups: list[tuple[tuple, list]] = []
-        for slot in slots:
-            terms = [t for t in slot.terms if wanted(t[2], slot)]
-            if not terms:
-                continue
-            key = (tuple(t[2].id for t in terms), first.get(slot.name, False), slot.when)
-            beside = groups and groups[-1][0] == key and _adjacent(self.columns, groups[-1][1][-1][0].name, slot.name)
-            if beside and slot.when == "loop" and len({t[2].id for t in terms}) == len(terms):
-                groups[-1][1].append((slot, terms))
-            else:
-                groups.append((key, [(slot, terms)]))
-        made = []
-        for _, members in groups:
-            made += self._runs(members, first)
-        return made
-
-    def _runs(self, members, first) -> list[Product]:
-        """Operands one after another in memory are one long operand."""
-        terms = members[0][1]
-        order = sorted(range(len(terms)), key=lambda k: self._position(terms[k][2]))
-        runs: list[list[int]] = []
-        for k in order:
-            if runs and self._follows(terms[runs[-1][-1]][2], terms[k][2]):
-                runs[-1].append(k)
-            else:
-                runs.append([k])
-        slots = tuple(m[0] for m in members)
-        made = []
-        for run in runs:
-            blocks = {
-                (i, j): members[j][1][k][:2] for i, k in enumerate(run) for j in range(len(members))
-            }
-            starts = all(first.get(s.name, False) for s in slots)
-            for s in slots:
-                first[s.name] = False
-            made.append(Product(tuple(terms[k][2] for k in run), slots, blocks, starts))
-        return made
-
-    def _position(self, node: Node) -> tuple:
-        kind, label = self.place[node.id]
-        return (kind, list(self.columns).index(label) if kind == "work" else 0, node.id)
-
-    def _follows(self, a: Node, b: Node) -> bool:
-        pa, pb = self.place[a.id], self.place[b.id]
-        return pa[0] == pb[0] == "work" and _adjacent(self.columns, pa[1], pb[1])
-
 
 def _hoistable(node: Node) -> bool:
     return node.op == "leaf" and node.attrs[0] == "input" and len(node.shape) == 1
-
-
-def _adjacent(columns: Mapping[str, Any], a: str, b: str) -> bool:
-    order = list(columns)
-    return a in columns and b in columns and order.index(b) == order.index(a) + 1
 
 
 def _flat(node: Node, uses: Mapping[int, int]) -> list[Node]:

@@ -4,7 +4,7 @@ import numpy as np
 
 import rnncore as rn
 from rnncore import reference
-from rnncore.reference.network import Run
+from rnncore.reference.passes import Run
 from rnncore.reference.translation import translate
 
 CLASSES, INPUTS = 5, 3

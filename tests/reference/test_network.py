@@ -6,7 +6,7 @@ import stress
 
 import rnncore as rn
 from rnncore import reference
-from rnncore.reference.network import reversed_within
+from rnncore.reference.passes import reversed_within
 from rnncore.testing import close
 
 rng = np.random.default_rng(0)
