@@ -14,7 +14,7 @@ import numpy as np
 
 from .layout import Layout, layout_of
 
-__all__ = ["Stretches", "checkpointed_forward"]
+__all__ = ["Stretches"]
 
 Arrays = Mapping[str, Any]
 
@@ -34,6 +34,7 @@ class Stretches:
     # of the loop's own
     prepare: Callable[..., Any]
     loop_forward: Callable[..., Any]
+    begun: Callable[..., Any]  # a tape of its fields by name, of which nothing is kept yet
     index: Callable[[np.ndarray], Any]  # what indexes states, from integers on the host
     layer: Any
     sizes: Mapping[Any, int]
@@ -44,6 +45,37 @@ class Stretches:
     tokens: bool
     dtype: np.dtype
     sources: Any
+
+    @classmethod
+    def forward(
+        cls, every: int | str, layer, sizes: Mapping[Any, int], prepared, layout: Layout, xs: Arrays, rows, state, out,
+        tokens: bool, sources=None, extras: Arrays | None = None,
+    ):  # fmt: skip
+        """Run a layer forward and keep its states at every `every`-th step, by kernels that keep nothing else.
+
+        Parameters
+        ----------
+        every : int or "sqrt"
+            ``"sqrt"``: the root of the number of steps, rounded, which keeps the least.
+        layer, sizes, prepared, layout, xs, rows, state, out, tokens, sources, extras
+            As of the backend's ``loop_forward``.
+
+        Returns
+        -------
+        final : dict of str to array
+        tape : Stretches
+        """
+        if every == "sqrt":
+            every = max(1, round(math.sqrt(layout.time)))
+        tape = cls.begun(
+            prepared, layer=layer, sizes=sizes, layout=layout, xs=dict(xs), rows=rows,
+            y_rows=rows if out is None else out[2], tokens=tokens, dtype=np.dtype(prepared.code.dtype),
+            sources=sources, every=int(every),
+        )  # fmt: skip
+        for k in range(max(1, -(-layout.time // tape.every))):
+            tape.keep(k, state)
+            state, _ = tape.run(k, prepared, state, out, extras or {}, False)
+        return state, tape
 
     @property
     def nbytes(self) -> int:
@@ -96,27 +128,3 @@ class Stretches:
         if tape is not None:
             tape.y_rows = self.y_rows.later(t0)
         return final, tape
-
-
-def checkpointed_forward(make: Callable[[int], Any], every: int | str, layout: Layout, prepared, state, out, extras):
-    """Run a layer forward and keep its states at every `every`-th step, by kernels that keep nothing else.
-
-    Parameters
-    ----------
-    make : callable
-        The tape of so many steps a stretch.
-    every : int or "sqrt"
-        ``"sqrt"``: the root of the number of steps, rounded, which keeps the least.
-
-    Returns
-    -------
-    final : dict of str to array
-    tape : Stretches
-    """
-    if every == "sqrt":
-        every = max(1, round(math.sqrt(layout.time)))
-    tape = make(int(every))
-    for k in range(max(1, -(-layout.time // tape.every))):
-        tape.keep(k, state)
-        state, _ = tape.run(k, prepared, state, out, extras or {}, False)
-    return state, tape

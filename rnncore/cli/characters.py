@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from .fields import Cell, Layers, Out, Quiet, Resume, Seed, Units, argument, defaults_of, files, training
-from .options import Components
+from .options import OneRun
 
 __all__ = ["GenerateOptions"]
 
@@ -17,7 +17,7 @@ _default = defaults_of("generation")
 
 
 @dataclass(kw_only=True)
-class GenerateOptions(Components):
+class GenerateOptions(OneRun):
     """Options of ``rnncore generate``."""
 
     text: Annotated[
@@ -57,12 +57,3 @@ class GenerateOptions(Components):
     out: Out = Path("rnncore-text")
     resume: Resume = False
     quiet: Quiet = False
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file from which ``--resume`` goes on."""
-        return self.out / "run.checkpoint"
-
-    @property
-    def checkpoints(self) -> list[Path] | None:
-        return [self.checkpoint] if self.model is None else None

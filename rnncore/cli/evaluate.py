@@ -2,7 +2,6 @@
 
 import json
 
-from ..data import japanese_vowels
 from .options import EvaluateOptions
 from .prepared import Model
 from .scores import score, table
@@ -16,11 +15,7 @@ def evaluate(options: EvaluateOptions) -> None:
     Prints accuracy and the confusion matrix of classes, or the errors of values in the units of the file.
     """
     model = Model.load(options.model)
-    if options.data is None:
-        data = japanese_vowels()[1]
-        model.check(data, data.source, targets=True)
-    else:
-        data = model.read(options.data, options.columns, targets=True)
+    data = model.read(options.data, options.columns, targets=True)
     found = score(model, data)
     if options.as_json:
         confusion = None if found.confusion is None else found.confusion.tolist()

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -27,8 +27,8 @@ from .fields import (
 )
 
 __all__ = [
-    "Components", "DoctorOptions", "EvaluateOptions", "ExplainOptions", "PluginsOptions", "PredictOptions",
-    "TrainOptions",
+    "Components", "DoctorOptions", "EvaluateOptions", "ExplainOptions", "OneRun", "PluginsOptions",
+    "PredictOptions", "TrainOptions",
 ]  # fmt: skip
 
 _KINDS = ("cell", "topology", "stack", "loss", "optimizer", "schedule")
@@ -56,6 +56,23 @@ class Components:
         """Register what the files of ``--plugin`` define."""
         for path in self.plugin or ():
             load_file(path)
+
+
+class OneRun(Components):
+    """Options of a command that learns in one run, or uses the --model that it is given."""
+
+    if TYPE_CHECKING:
+        model: Path | None
+        out: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file from which ``--resume`` goes on."""
+        return self.out / "run.checkpoint"
+
+    @property
+    def checkpoints(self) -> list[Path] | None:
+        return [self.checkpoint] if self.model is None else None
 
 
 @dataclass(kw_only=True)

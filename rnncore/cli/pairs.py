@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from .fields import Epochs, Out, Quiet, Resume, Seed, Units, argument, defaults_of, files, network, training
-from .options import Components
+from .options import OneRun
 
 __all__ = ["TranslateOptions"]
 
@@ -15,7 +15,7 @@ _default = defaults_of("translation")
 
 
 @dataclass(kw_only=True)
-class TranslateOptions(Components):
+class TranslateOptions(OneRun):
     """Options of ``rnncore translate``."""
 
     train: Annotated[
@@ -57,12 +57,3 @@ class TranslateOptions(Components):
     out: Out = Path("rnncore-translation")
     resume: Resume = False
     quiet: Quiet = False
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file from which ``--resume`` goes on."""
-        return self.out / "run.checkpoint"
-
-    @property
-    def checkpoints(self) -> list[Path] | None:
-        return [self.checkpoint] if self.model is None else None

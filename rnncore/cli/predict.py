@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Sequences, japanese_vowels
+from ..data import Sequences
 from ..train.files import write_atomically
 from .options import PredictOptions
 from .prepared import Model
@@ -23,11 +23,7 @@ def predict(options: PredictOptions) -> None:
     softmax of the outputs), or the predicted values in the units of the training file.
     """
     model = Model.load(options.model)
-    if options.data is None:
-        data = japanese_vowels()[1]
-        model.check(data, data.source, targets=False)
-    else:
-        data = model.read(options.data, options.columns, targets=False)
+    data = model.read(options.data, options.columns, targets=False)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(_rows(model, data))
     if str(options.output) == "-":

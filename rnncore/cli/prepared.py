@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Sequences, read
+from ..data import Sequences, japanese_vowels, read
 from ..entries import UnknownName
 from ..errors import FileError, InputError
 from ..network import Network
@@ -124,14 +124,18 @@ class Model:
         unlabelled = replace(data, y=None, classes=None)
         return predict(self.network, self.params, self.preparation.dataset(unlabelled))
 
-    def read(self, path: Path, given: dict[str, Any], targets: bool) -> Sequences:
-        """Data like the training data: by `given` columns, or by those of training.
+    def read(self, path: Path | None, given: dict[str, Any], targets: bool) -> Sequences:
+        """Data like the training data: by `given` columns, or by those of training; None: the embedded test part.
 
         Raises
         ------
         FileError, InputError
             If the file cannot be read so, or has other features, classes or kinds of target.
         """
+        if path is None:
+            data = japanese_vowels()[1]
+            self.check(data, data.source, targets)
+            return data
         columns = {**self.preparation.columns, **{k: v for k, v in given.items() if v is not None}}
         if not targets:
             columns |= {"target": [], "values": None}

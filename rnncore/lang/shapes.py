@@ -11,12 +11,14 @@ __all__ = ["along", "drawn", "is_position", "matmul", "matmul_t", "over", "point
 
 
 def drawn(node, a, how):
+    """Of a draw by `how`: that of the scores."""
     origin = node.origin if node is not None else author_line()
     match(how[0], DRAW, origin)
     return a
 
 
 def pointwise(node, *shapes):
+    """Of values combined element by element; a scalar goes with every shape."""
     rank = max(len(s) for s in shapes)
     full = [s for s in shapes if len(s) == rank]
     for s in shapes:
@@ -29,6 +31,7 @@ def pointwise(node, *shapes):
 
 
 def reduced(node, a):
+    """Of a reduction over units: a scalar, or one number a position."""
     if len(a) == 2 and is_position(a[0]):
         return a[:1]
     if len(a) != 1:
@@ -37,26 +40,32 @@ def reduced(node, a):
 
 
 def is_position(dim) -> bool:
+    """Whether an axis counts positions."""
     return str(dim) == POSITION
 
 
 def along(node, a, like):
+    """Of `a` at every position of `like`."""
     return (like[0], *a)
 
 
 def over(node, a, like):
+    """Of `a` at every unit of `like`."""
     return (a[0], like[1])
 
 
 def positions_reduced(node, a):
+    """Of a sum over positions."""
     return a[1:]
 
 
 def matmul(node, a, b):
+    """Of a product with a matrix."""
     match(a[1], b[0], node.origin if node is not None else author_line())
     return (a[0],)
 
 
 def matmul_t(node, a, b):
+    """Of a product with a transposed matrix."""
     match(a[0], b[0], node.origin if node is not None else author_line())
     return (a[1],)
