@@ -109,8 +109,8 @@ def laid_out(
     columns = [padded(shape.columns(k, members)) for k in range(len(shape.products))]
     wide = _REGISTER_COLUMNS if max(columns, default=1) >= 2 * _REGISTER_COLUMNS else 1
     tensor = shape.tensor if room >= _TENSOR_LEAST and threads >= device.warp else ""
-    own = threads < device.warp or not (tensor or laned)
-    laned = (False,) * len(columns) if own else (True,) * len(columns) if tensor else laned
+    if tensor or not laned or threads < device.warp:
+        laned = (bool(tensor),) * len(columns)
     tile = room
     while tile:
         high = min(high, 1 << tile.bit_length() - 1)

@@ -1,5 +1,6 @@
 """What kernels were compiled to computes what the CPU's do: their PTX is run, forward and back, watched for races."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -62,8 +63,8 @@ def agree(net, batch=3, time=4, dtype="float32", **where):
 
 
 CELLS = {
-    "vanilla": (rn.cells.vanilla(5), {}),
-    "lstm": (rn.cells.lstm(5), {}),
+    "vanilla": (rn.cells.vanilla(5), {"grid": (3, 1)}),
+    "lstm": (rn.cells.lstm(5), {"grid": (3, 1)}),
     "gru-before": (rn.cells.gru(5, reset="before"), {"grid": (1, 3)}),
     "gru-after": (rn.cells.gru(6, reset="after"), {"grid": (1, 2)}),
     "mgu": (mgu(5), {"grid": (3, 1)}),
@@ -77,7 +78,7 @@ CELLS = {
 def test_compiled_kernels_agree_with_the_cpu(name):
     layer, where = CELLS[name]
     seen, _ = agree(rn.Network(layer, inputs=3, outputs=2), **where)
-    slices, members = where.get("grid", (3, 1))
+    slices, members = where["grid"]
     assert len(seen) == 2
     assert all(one.blocks == slices * members and one.cooperative == (members > 1) for one in seen)
 
@@ -105,14 +106,22 @@ def test_float64_agrees_with_the_cpu():
 
 @pytest.mark.parametrize("grid", [(1, 1), (2, 1), (1, 2)])
 def test_weights_that_stay_where_they_are_agree_with_the_cpu(grid):
-    """No room for them near; slices and blocks do not change the code."""
+    """No room for all of them near; slices and blocks do not change the code."""
     seen, _ = agree(rn.Network(rn.cells.vanilla(9), inputs=3), device=NARROW, grid=grid)
-    assert all("weights, at_w" in one.text and "held_" not in one.text for one in seen)
+    assert all("weights, at_w" in one.text and "s_near_0" in one.text for one in seen)
 
 
 def test_sums_of_single_threads_agree_with_the_cpu():
     seen, _ = agree(rn.Network(rn.cells.vanilla(20), inputs=3), batch=8, time=3, grid=(1, 1))
     assert all("acc_3_3" in one.text and "(lane" not in one.text for one in seen)
+
+
+@pytest.mark.parametrize("high, parts", [(1, 4), (8, 32)])
+def test_sums_of_warps_agree_with_the_cpu(high, parts):
+    seen, _ = agree(rn.Network(rn.cells.vanilla(20), inputs=3), batch=9, time=3, grid=(1, 1), high=high, laned=True)
+    for one in seen:
+        (given,) = re.findall(r"set_sums\(lane, .*?, \((acc.*?)\)\)", one.text)
+        assert given.count("acc_") == parts
 
 
 @pytest.mark.parametrize("kind", ["tf32", "bf16"])

@@ -67,7 +67,8 @@ class Seen:
 
 @contextmanager
 def interpreted(
-    device: target.Properties = SMALL, grid: tuple[int, int] | None = None, watch: bool = True
+    device: target.Properties = SMALL, grid: tuple[int, int] | None = None, watch: bool = True, high: int = 4,
+    laned: bool = False,
 ) -> Iterator[list[Seen]]:
     """Launches within run on their PTX; gives a list of them.
 
@@ -79,6 +80,10 @@ def interpreted(
         Slices of the batch, and blocks that share out the units of one: by default as the engine chooses.
     watch : bool
         Whether races are looked for.
+    high : int
+        Rows that are summed at once in a given grid, at most.
+    laned : bool
+        Whether warps have sums together there, rather than threads their own.
     """
     seen: list[Seen] = []
 
@@ -97,7 +102,8 @@ def interpreted(
 
     def chosen(shape: Any, here: target.Properties) -> Any:
         assert grid is not None
-        found = laid_out(shape, here, min(grid[0], shape.batch), min(grid[1], shape.units))
+        given = min(grid[0], shape.batch), min(grid[1], shape.units), high, (laned,) * len(shape.products)
+        found = laid_out(shape, here, *given)
         assert found is not None, "shared memory is too small"
         return found
 
