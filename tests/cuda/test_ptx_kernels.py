@@ -22,7 +22,8 @@ if not target.simulated:
 from ptx.device import SMALL, interpreted
 
 AMPERE = replace(SMALL, capability=(8, 0))
-NARROW = replace(SMALL, shared_bytes=640)  # no room for weights
+NARROW = replace(SMALL, shared_bytes=640)  # no room for all weights
+WIDE = replace(SMALL, shared_bytes=39000, threads=256)
 
 
 @cell
@@ -122,6 +123,16 @@ def test_sums_of_warps_agree_with_the_cpu(high, parts):
     for one in seen:
         (given,) = re.findall(r"set_sums\(lane, .*?, \((acc.*?)\)\)", one.text)
         assert given.count("acc_") == parts
+
+
+def test_weights_that_lanes_read_some_of_anew_agree_with_the_cpu():
+    """Of 140 terms 128 stay near, four for each lane of a warp."""
+    net = rn.Network(rn.cells.vanilla(140), inputs=3)
+    e = testing.example(net, batch=1, time=3, dtype="float32")
+    with interpreted(WIDE, grid=(1, 2), laned=True) as seen:
+        got, _ = net(e.params.to("cuda"), e.x)
+    near({"output": got}, {"output": net(e.params, e.x)[0]})
+    assert "s_near_0" in seen[0].text and "(lane" in seen[0].text and seen[0].cooperative
 
 
 @pytest.mark.parametrize("kind", ["tf32", "bf16"])
