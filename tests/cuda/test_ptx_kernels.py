@@ -66,12 +66,12 @@ def agree(net, batch=3, time=4, dtype="float32", **where):
 CELLS = {
     "vanilla": (rn.cells.vanilla(5), {"grid": (3, 1)}),
     "lstm": (rn.cells.lstm(5), {"grid": (3, 1)}),
-    "gru-before": (rn.cells.gru(5, reset="before"), {"grid": (1, 3)}),
+    "gru-before": (rn.cells.gru(5, reset="before"), {"grid": (1, 3), "laned": True}),
     "gru-after": (rn.cells.gru(6, reset="after"), {"grid": (1, 2)}),
     "mgu": (mgu(5), {"grid": (3, 1)}),
-    "lem": (stress.lem(4), {"grid": (1, 2)}),
+    "lem": (stress.lem(4), {"grid": (1, 2), "laned": True}),
     "cornn": (stress.cornn(5), {"grid": (2, 1)}),
-    "normed": (normed(5), {"grid": (1, 3)}),
+    "normed": (normed(5), {"grid": (1, 3), "laned": True}),
 }
 
 

@@ -97,6 +97,16 @@ def test_threads_that_never_come_are_waited_for_in_vain(body):
         run(PLACE + text, [np.zeros(32, np.int32)])
 
 
+def test_what_a_warp_does_aligned_is_reached_by_all_of_it_at_once():
+    given = "{%f1, %f2, %f3, %f4}, {%r3, %r3, %r3, %r3}, {%r3, %r3}, {%f1, %f2, %f3, %f4};"
+    zeros = "".join(f"mov.f32 %f{k}, 0f00000000;\n" for k in range(1, 5)) + "mov.u32 %r3, 0;\n"
+    product = f"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {given}\n"
+    run(PLACE + zeros + product, [np.zeros(1, np.float32)])
+    part = "setp.gt.u32 %p1, %r1, 3;\n@%p1 bra $END;\n"
+    with pytest.raises(WaitError, match="thread 0 comes without its whole warp to mma.sync"):
+        run(PLACE + zeros + part + product + "$END:", [np.zeros(1, np.float32)])
+
+
 def test_an_exchange_needs_threads_that_are_away_until_they_come():
     """Half of a warp takes a way on which it is behind, and the other half waits."""
     array = np.zeros(32, np.int32)

@@ -69,7 +69,7 @@ class Seen:
 def interpreted(
     device: target.Properties = SMALL, grid: tuple[int, int] | None = None, watch: bool = True, high: int = 4,
     laned: bool = False,
-) -> Iterator[list[Seen]]:
+) -> Iterator[list[Seen]]:  # fmt: skip
     """Launches within run on their PTX; gives a list of them.
 
     Parameters

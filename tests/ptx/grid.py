@@ -222,6 +222,8 @@ class Grid:
             whole = here & (many == there)[self.warp]
         same = whole is self.mask or bool((whole == self.mask).all())
         if not same:
+            if ".aligned" in self._code[pc][1].op:
+                raise WaitError(f"{self.name(self.lanes[0])} comes without its whole warp to {self._code[pc][1]}")
             self.pc[here] = pc
             self.parked[here & ~whole], self.parked[whole] = True, False
             self.narrow(whole)
