@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
+from .forking import renewed
+
 __all__ = ["Layout", "Rows", "Sources", "layout_of", "ragged"]
+
+_KEPT = 64  # with a layout, of what calls have in common
+_lock = renewed(threading.RLock())  # what is let go of may end a call of its own
 
 
 @dataclass(eq=False)
@@ -23,7 +30,22 @@ class Layout:
     identity: bool
     shared: bool = False  # with other calls
     chunks: dict[int, tuple[np.ndarray, int]] = field(default_factory=dict)
-    frames: dict[Any, Any] = field(default_factory=dict)  # of the calls with this layout
+    frames: dict[Any, Any] = field(default_factory=dict)  # see `kept`
+
+    def kept(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What calls with this layout have in common, made once; what was not used for longest goes first."""
+        frames = self.frames
+        with _lock:
+            found = frames.pop(key, None)
+            if found is not None:
+                frames[key] = found  # the last that was used
+                return found
+        made = make()
+        with _lock:
+            found = frames.setdefault(key, made)
+            for old in list(frames)[: len(frames) - _KEPT] if len(frames) > _KEPT else ():
+                frames.pop(old, None)
+        return found
 
     @property
     def batch(self) -> int:

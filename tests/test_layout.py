@@ -50,3 +50,23 @@ def test_rows_of_all_steps_forward_and_backward(lengths):
     np.testing.assert_array_equal(rows.index(lengths), np.concatenate(want + empty))
     np.testing.assert_array_equal(rows.reversed(lengths).index(lengths), np.concatenate(turned + empty))
     np.testing.assert_array_equal(rows.reversed(lengths).reversed(lengths).index(lengths), rows.index(lengths))
+
+
+def test_what_was_not_used_for_longest_goes_first():
+    layout, made = layout_of(np.array([3, 1]), False), []
+
+    def kept(key):
+        return layout.kept(key, lambda: made.append(key) or f"of {key}")
+
+    for key in range(64):
+        assert kept(key) == f"of {key}"
+    for key in (0, 0, 64, 0, 63):  # 0 is used again and again; 1 makes room for 64
+        assert kept(key) == f"of {key}"
+    assert made == list(range(65)) and len(layout.frames) == 64 and 1 not in layout.frames
+    kept(1)
+    assert made[-1] == 1 and 2 not in layout.frames and 0 in layout.frames
+
+
+def test_what_is_made_may_ask_for_the_same():
+    layout = layout_of(np.array([3, 1]), False)
+    assert layout.kept("a", lambda: layout.kept("a", lambda: "inner")) == "inner"

@@ -15,7 +15,8 @@ PLUGINS = ROOT.parent / "plugins"
 FILES = sorted(ROOT.rglob("*.py"))
 # from the bottom up; a package may import what stands below it, and its own rank where it is the same package
 RANKS = [
-    {"arguments", "errors", "folders", "forking", "layout", "rounding", "vecmath"},
+    {"arguments", "errors", "folders", "forking", "rounding", "vecmath"},
+    {"layout"},
     {"lang", "stretches"},
     {"combine"},
     {"plan"},

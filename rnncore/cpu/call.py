@@ -23,7 +23,6 @@ __all__ = ["Prepared", "Call", "slices_of"]
 
 _SLICES = 2  # of the batch for each thread: threads that share a core with others take fewer
 _SLICE_ROWS = 4  # as long as a slice has so many rows, which fill a register tile
-_FRAMES = 64  # kept with a layout
 _NEAR = 2**20  # bytes of weights that stay near a core
 _SHARES = 4  # of a chunk's gradients for each thread
 
@@ -70,13 +69,7 @@ class _Frame:
 def _frame(
     code: Compiled, packing: Packing, layout: Layout, chunk: Chunk, threads: int, carried: Mapping[str, int]
 ) -> _Frame:
-    key = packing, chunk, threads
-    found = layout.frames.get(key)
-    if found is None:
-        if len(layout.frames) >= _FRAMES:
-            layout.frames.clear()
-        found = layout.frames[key] = _framed(code, packing, layout, chunk, threads, carried)
-    return found
+    return layout.kept((packing, chunk, threads), lambda: _framed(code, packing, layout, chunk, threads, carried))
 
 
 def _framed(code, packing, layout: Layout, chunk: Chunk, threads: int, carried) -> _Frame:

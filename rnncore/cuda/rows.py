@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +13,6 @@ from .space import Stay, here
 __all__ = [
     "ends_of", "gathered", "kept", "on_device", "previous", "scatter", "sorted_back", "sorted_to", "turns_of",
 ]  # fmt: skip
-
-_FRAMES = 64
-_lock = threading.Lock()
 
 
 def _steps(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
@@ -59,19 +55,8 @@ def _in_order(layout: Layout, rows: Rows) -> Any:
 
 
 def kept(layout: Layout, key: Any, make: Callable[[], Any]) -> Any:
-    """What every call with a layout on the current device has in common; what was not used for longest goes first."""
-    key = here(), key
-    with _lock:
-        found = layout.frames.pop(key, None)
-        if found is not None:
-            layout.frames[key] = found  # the last that was used
-    if found is None:
-        found = make()
-        with _lock:
-            found = layout.frames.setdefault(key, found)
-            while len(layout.frames) > _FRAMES:
-                del layout.frames[next(iter(layout.frames))]
-    return found
+    """What every call with a layout on the current device has in common (see `Layout.kept`)."""
+    return layout.kept((here(), key), make)
 
 
 def on_device(layout: Layout, key: Any, make: Callable[[], np.ndarray]) -> Any:
