@@ -9,15 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 import shutil
 import stat
 import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["cache_folder", "checksum", "keep", "kept", "sweep", "usable_root", "verified"]
+__all__ = ["cache_folder", "checksum", "keep", "kept", "own_file", "sweep", "usable_root", "verified"]
 
 _STALE_SECONDS = 3600  # a folder is filled in milliseconds
+
+
+def own_file(name: str) -> bytes:
+    """A file of the package by its path in it, wherever the package is imported from: a zip, too."""
+    from importlib import resources
+
+    return resources.files(__package__).joinpath(*posixpath.normpath(name).split("/")).read_bytes()
 
 
 def cache_folder() -> Path:

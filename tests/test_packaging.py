@@ -4,7 +4,9 @@ import ast
 import os
 import subprocess
 import sys
+import textwrap
 import tomllib
+import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -88,3 +90,29 @@ for _ in range(2):
     assert told == again and told.startswith("device 'cuda' is not available: ")
     assert "there is no NVIDIA driver on this machine" in told or "finds no GPU" in told or "gives up" in told
     assert "pip install 'rnncore[cuda]'" in told or "not installed" not in told
+
+
+def test_it_runs_from_a_zip(tmp_path):
+    """Kernels, plugins and data sets, as in an application that is one file."""
+    packages = {"rnncore": ROOT / "rnncore", "rnncore_plugins": ROOT / "plugins"}
+    with zipfile.ZipFile(tmp_path / "app.zip", "w") as made:
+        for name, folder in packages.items():
+            for path in folder.rglob("*"):
+                if path.is_file() and "__pycache__" not in path.parts:
+                    made.write(path, f"{name}/{path.relative_to(folder).as_posix()}")
+    code = """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    import numpy as np, rnncore as rn, rnncore_plugins
+    assert all(sys.argv[1] in file for file in (rn.__file__, rnncore_plugins.__file__, rn.cells.gru.filename))
+    net = rn.Network(rn.cells.gru(3), inputs=12, outputs=9, mode="many-to-one")
+    train, test = rn.data.japanese_vowels()
+    value, grads = net.loss_and_grad(net.init(), train.x[:2], train.y[:2], loss="cross_entropy")
+    print(round(value) > 0, train, len(rn.data.sunspots()[0]), len(rn.data.sonnets()))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "app.zip")], capture_output=True, text=True
+    )
+    assert not done.returncode, done.stderr
+    told = "Sequences(270 x (7 to 26 steps, 12 features), 9 classes, from JapaneseVowels_TRAIN.ts)"
+    assert done.stdout == f"True {told} 309 23868\n"

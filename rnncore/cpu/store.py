@@ -12,7 +12,6 @@ import sys
 import threading
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 from types import SimpleNamespace
 
 from .. import folders
@@ -63,8 +62,7 @@ def _environment() -> str:
     """Everything besides its text that a compiled kernel depends on."""
     import llvmlite.binding as llvm
 
-    here = Path(__file__).parent
-    sources = [folders.checksum((here / name).read_bytes()) for name in _SOURCES]
+    sources = [folders.checksum(folders.own_file(f"cpu/{name}")) for name in _SOURCES]
     versions = [version(package) for package in ("numba", "llvmlite")]
     processor = (host(), llvm.get_process_triple(), llvm.get_host_cpu_features().flatten())
     return repr((versions, sys.version, processor, [os.environ.get(name) for name in _FLAGS], sources))

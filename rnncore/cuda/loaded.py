@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from .. import folders
@@ -33,8 +32,8 @@ _PLAIN_SHARED = 48 * 1024
 @cache
 def _environment() -> str:
     """Everything besides its text and the device that a kernel's machine code depends on."""
-    here = Path(__file__).parent
-    return repr(([folders.checksum((here / name).read_bytes()) for name in _SOURCES], [_version(p) for p in _PACKAGES]))
+    sources = [folders.checksum(folders.own_file(f"cuda/{name}")) for name in _SOURCES]
+    return repr((sources, [_version(p) for p in _PACKAGES]))
 
 
 def _version(package: str) -> str | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,17 @@ from .ts import read_ts
 
 __all__ = ["japanese_vowels", "sonnets", "sunspots"]
 
-_FILES = Path(__file__).parent / "files"
+
+@contextmanager
+def _file(name: str) -> Iterator[Path]:
+    """A file of the package as one on disk, wherever the package is imported from."""
+    with resources.as_file(resources.files(__package__).joinpath("files", name)) as path:
+        yield path
+
+
+def _sequences(name: str) -> Sequences:
+    with _file(name) as path:
+        return replace(read_ts(path), source=name)
 
 
 def japanese_vowels() -> tuple[Sequences, Sequences]:
@@ -33,7 +47,7 @@ def japanese_vowels() -> tuple[Sequences, Sequences]:
     >>> len(train), len(test), train.classes
     (270, 370, ('1', '2', '3', '4', '5', '6', '7', '8', '9'))
     """
-    return read_ts(_FILES / "JapaneseVowels_TRAIN.ts"), read_ts(_FILES / "JapaneseVowels_TEST.ts")
+    return _sequences("JapaneseVowels_TRAIN.ts"), _sequences("JapaneseVowels_TEST.ts")
 
 
 def sunspots() -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +65,8 @@ def sunspots() -> tuple[np.ndarray, np.ndarray]:
     >>> int(year[0]), float(number[0])
     (1700, 5.0)
     """
-    table = np.loadtxt(_FILES / "sunspots.csv", delimiter=",", skiprows=1)
+    with _file("sunspots.csv") as path:
+        table = np.loadtxt(path, delimiter=",", skiprows=1)
     return table[:, 0].astype(np.int64), table[:, 1].copy()
 
 
@@ -73,4 +88,5 @@ def sonnets() -> str:
     >>> rn.data.sonnets().splitlines()[0]
     'From fairest creatures we desire increase,'
     """
-    return (_FILES / "sonnets.txt").read_text(encoding="utf-8")
+    with _file("sonnets.txt") as path:
+        return path.read_text(encoding="utf-8")
