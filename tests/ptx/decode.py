@@ -17,9 +17,8 @@ __all__ = ["Step", "acquired", "step_of", "warp_step"]
 
 Step = Callable[[Any], None]
 _NOTHING = re.compile(r"(membar|fence|prefetch|bar\.warp\.sync)\b.*")
-_ACCESS = re.compile(
-    r"(?:ld|st|red)(?:\.release\.gpu|\.acquire\.gpu)?\.(global|shared|local)(?:\.nc)?(?:\.add)?(?:\.v([24]))?\.([busf]\d+)"
-)
+_ACCESS = re.compile(r"(ld|st)\.(global|shared|local)(?:\.nc)?(?:\.v([24]))?\.([busf]\d+)")
+_ADDED = re.compile(r"red\.release\.gpu\.(global)\.add\.([us]\d+)")
 
 
 def step_of(one: Instruction, context: Context) -> Step:
@@ -58,9 +57,10 @@ def _plain(one: Instruction, context: Context) -> Step:
     if one.op.startswith("mov."):
         return _moved(one, context)
     if access := _ACCESS.fullmatch(one.op):
-        space, many, kind = access.groups()
-        make = {"ld": _loaded, "st": _stored, "red": _added}[one.op[:2] if one.op[0] != "r" else "red"]
-        return make(one, context, space, int(many or 1), kind)
+        what, space, many, kind = access.groups()
+        return {"ld": _loaded, "st": _stored}[what](one, context, space, int(many or 1), kind)
+    if access := _ADDED.fullmatch(one.op):
+        return _added(one, context, *access.groups())
     known = arithmetic.found(one.op)
     if known is None:
         raise UnknownInstruction(one)
@@ -124,7 +124,7 @@ def _stored(one: Instruction, context: Context, space: str, many: int, kind: str
     return store
 
 
-def _added(one: Instruction, context: Context, space: str, many: int, kind: str) -> Step:
+def _added(one: Instruction, context: Context, space: str, kind: str) -> Step:
     where, dtype, read = place(one.args[0], context), TYPES[kind], source(one.args[1], kind, context)
 
     def add(grid: Any) -> None:

@@ -39,10 +39,10 @@ class Grid:
     blocks, threads : int
     shared_bytes : int
         Of each block.
-    arrays : sequence of ndarray
-        On the host; they are written at the end.
+    memory : Global
+        The arrays of the launch.
     parameters : sequence of int
-        Of the entry; an array's address is in `memory.addresses`, see `rnncore.cuda.loaded`.
+        Of the entry, addresses among them.
     cooperative : bool
         Whether blocks may wait for one another.
     watch : bool
