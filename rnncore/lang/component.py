@@ -18,6 +18,8 @@ from ..errors import InputError
 
 __all__ = ["Component", "Bound", "loss", "optimizer", "schedule", "initializer", "plain"]
 
+_MAIN = "__main__"
+
 
 def plain(value: Any) -> bool:
     """Whether `value` can be an option: JSON's scalars (numbers finite), chosen components and tuples of options."""
@@ -54,6 +56,9 @@ class Component:
 
     def __post_init__(self):
         object.__setattr__(self, "__doc__", self.fn.__doc__)  # help() shows the equations, not this class
+        if self.module == _MAIN and not hasattr(self.fn, "_qualname"):  # the function is found where it is now
+            self.fn._qualname = self.fn.__qualname__
+            self.fn.__qualname__ += ".fn"
 
     @property
     def target(self) -> str:
@@ -70,7 +75,7 @@ class Component:
 
     @property
     def qualname(self) -> str:
-        return self.fn.__qualname__
+        return getattr(self.fn, "_qualname", self.fn.__qualname__)
 
     @property
     def filename(self) -> str:
@@ -131,12 +136,14 @@ class Component:
 
     def __reduce__(self):
         spec = getattr(sys.modules.get(self.module), "__spec__", None)
-        listed = self.module == "__main__" or (spec is not None and importlib.util.find_spec(self.module) is not None)
+        listed = self.module == _MAIN or (spec is not None and importlib.util.find_spec(self.module) is not None)
         if "<" in self.qualname or not listed:
             raise InputError(
                 f"{self.kind} {self.name!r} of {self.filename} cannot be pickled: another process could not find it; "
                 "define it at the top level of a module that can be imported"
             )
+        if self.module == _MAIN:  # picklers that know how, as joblib's, take the function with them
+            return _made_of, (type(self), self.fn)
         return _find, (self.module, self.qualname)
 
 
@@ -264,13 +271,20 @@ def _code_text(code) -> str:
     return "|".join([code.co_code.hex(), ",".join(code.co_names), ",".join(code.co_varnames), *constants])
 
 
+def _made_of(kind: type[Component], fn: Callable) -> Component:
+    """A component of the program's or notebook's own: that which is there, if it is the same."""
+    made = kind(fn)
+    found = getattr(sys.modules[_MAIN], made.qualname, None)
+    return found if type(found) is kind and found.fingerprint == made.fingerprint else made
+
+
 def _find(module: str, qualname: str):
     found: Any = importlib.import_module(module)
     for part in qualname.split("."):
         if not hasattr(found, part):
             raise InputError(
                 f"this process has no {qualname!r} in its module {module!r}, of which a pickle tells: define it at the "
-                "top level of a module that both processes can import, not in a notebook or at a prompt"
+                "top level of a module that both processes can import"
             )
         found = getattr(found, part)
     return found

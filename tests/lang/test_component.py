@@ -1,6 +1,8 @@
 """Components: the same function is the same component; a hash of what its code does."""
 
 import pickle
+import subprocess
+import sys
 
 import pytest
 import stress
@@ -26,6 +28,44 @@ def test_a_component_of_a_module_that_has_it_no_more(monkeypatch):
     monkeypatch.delattr(stress, "simple")
     with pytest.raises(InputError, match="this process has no 'simple' in its module 'stress'"):
         pickle.loads(data)
+
+
+PROGRAM = """
+import pickle, subprocess, sys
+import cloudpickle, numpy as np
+import rnncore as rn
+from rnncore.lang import cell, loss, mean, tanh
+
+ONE = 1.0
+
+@cell
+def mine(w, x, h):
+    return tanh(w.i(x, h) + ONE)
+
+@loss(target="class")
+def own(o, target):
+    return mean(o * target)
+
+if __name__ == "__main__":
+    net = rn.Network(mine(3), inputs=2)
+    run, x = net.bind(net.init(seed=0)), np.ones((1, 2, 2), "float32")
+    assert (mine.qualname, mine.name) == ("mine", "mine") and cell(mine.fn).qualname == "mine"
+    for dumps in (pickle.dumps, cloudpickle.dumps):
+        assert pickle.loads(dumps(net)) == net and pickle.loads(dumps(mine)) is mine
+        assert pickle.loads(dumps(own)) is own and own.target == "class"
+    data = cloudpickle.dumps((run, x, own))
+    other = "import pickle, sys; r, x, o = pickle.load(sys.stdin.buffer); print(r(x)[0].tolist(), o.target, o.name)"
+    done = subprocess.run([sys.executable, "-c", other], input=data, capture_output=True)
+    assert not done.returncode, done.stderr.decode()
+    assert done.stdout.decode() == f"{run(x)[0].tolist()} class own\\n"
+"""
+
+
+def test_a_component_of_a_program_goes_with_it_to_other_processes(tmp_path):
+    """As joblib's do, which cannot import a program or a notebook."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
 
 
 @pytest.mark.parametrize("make, kind", [(loss, "loss"), (optimizer, "optimizer"), (schedule, "schedule"),
