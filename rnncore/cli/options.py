@@ -192,6 +192,7 @@ class TrainOptions(Targets):
     ] = True
     seed: Seed = 0
     dtype: Annotated[str, training(metavar="NAME", help="Of all numbers: float32 or float64.")] = "float32"
+    device: Annotated[Literal["cpu", "cuda"], training(metavar="DEVICE", help="Where to train: cpu or cuda.")] = "cpu"
     standardize: Annotated[
         bool,
         training(

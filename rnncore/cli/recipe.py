@@ -10,6 +10,7 @@ from ..data import Sequences
 from ..errors import InputError
 from ..lang.component import Bound
 from ..network import Network
+from ..params import Params
 from ..registry import current
 from ..train import LBFGS, Trainer, TrainingResult
 from .options import TrainOptions
@@ -92,14 +93,21 @@ class Recipe:
         preparation = self.prepare(part)
         keep = "last" if o.refit and not o.patience else "best"
         trainer = self.trainer(0, patience=o.patience, keep=keep)
-        found = trainer.fit(preparation.dataset(part), preparation.dataset(held), resume=self._resumed)
-        return found, preparation, held
+        data = preparation.dataset(part), preparation.dataset(held)
+        return trainer.fit(*data, params=self.start, resume=self._resumed), preparation, held
 
     def second_run(self, last_epoch: int | None) -> tuple[TrainingResult, Preparation]:
         """Train on all data, to the end or to `last_epoch`; the schedule runs as if to the end."""
         preparation = self.prepare(self.data)
         trainer = self.trainer(1, keep="last", on_epoch=lambda record: record["epoch"] == last_epoch)
-        return trainer.fit(preparation.dataset(self.data), resume=self._resumed), preparation
+        found = trainer.fit(preparation.dataset(self.data), params=self.start, resume=self._resumed)
+        return found, preparation
+
+    @cached_property
+    def start(self) -> Params:
+        """What both runs begin with, on the device that they run on."""
+        o = self.options
+        return self.network.init(seed=o.seed, dtype=o.dtype, device=o.device)
 
     @property
     def _resumed(self) -> bool:

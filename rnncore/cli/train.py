@@ -1,7 +1,6 @@
 """``rnncore train``."""
 
 import json
-import math
 import platform
 import sys
 from dataclasses import asdict
@@ -49,9 +48,9 @@ def train(options: TrainOptions) -> None:
 def _train(recipe: Recipe, report: dict[str, Any]) -> list[tuple[Model, TrainingResult]]:
     """One run or two, each with its model; the last is the one to keep."""
     options, network = recipe.options, recipe.network
-    recipe.trainer()  # a setting that cannot be is refused before anything is written
+    recipe.trainer()  # a setting that cannot be is refused before anything is written, and so is a device
+    count = recipe.start.flat.size
     make_folder(options.out)
-    count = sum(math.prod(shape) for shape in network.shapes.values())
     report |= {"network": repr(network.layer), "parameters": count}
     say("data", repr(recipe.data))
     say("network", f"{network.layer!r}, {count:,} parameters")

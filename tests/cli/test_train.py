@@ -13,7 +13,9 @@ import pytest
 
 import rnncore.registry as registry
 import rnncore.train.progress as progress
+from rnncore import backends
 from rnncore.cli import main
+from rnncore.cuda import target
 from rnncore.train import load_model, save_model
 
 SMALL = ["--units", 4, "--epochs", 3, "--quiet"]
@@ -262,6 +264,24 @@ def test_a_stack_of_layers_other_optimizers_and_float64(run, tmp_path):
     assert repr(network.layer) == "deep(elman(gru(4)), elman(gru(4)), dropout=0.1)"
     assert params.dtype == np.float64 and "0.h0" in params
     assert run("train", data, *SMALL, "--optimizer", "lbfgs", "--out", "o")[0] == 0
+
+
+@pytest.mark.skipif(target.missing() is not None, reason="needs a GPU or the simulator")
+def test_on_a_gpu_it_learns_what_it_does_on_the_cpu(run, tmp_path):
+    data = classes_table(tmp_path / "train.csv", count=6)
+    rows = ["--batch", 8, "--validation", 0.4, "--dtype", "float64"]
+    for device in ("cpu", "cuda"):
+        status, _, err = run("train", data, *SMALL, *rows, "--device", device, "--out", device)
+        assert status == 0, err
+    (_, want, _), (_, got, _) = (load_model(tmp_path / device / "model.safetensors") for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(got.flat, want.flat, rtol=0, atol=1e-9)
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(backends, "_loaded", {})
+    monkeypatch.setattr(target, "missing", lambda: "no driver")
+    status, _, err = run("train", classes_table(tmp_path / "train.csv"), *SMALL, "--device", "cuda", "--out", "o")
+    assert status == 2 and "device 'cuda' is not available: no driver" in err and not (tmp_path / "o").exists()
 
 
 def test_a_cell_of_the_users_own_trains_and_is_asked_for_later(run, tmp_path):
