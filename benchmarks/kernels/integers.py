@@ -18,6 +18,16 @@ def _converted(op, a):
     return a
 
 
+def _inserted(op, a, b, at, many):
+    """The lowest bits of `a` in the place of those of `b`."""
+    mask = (np.int64(1) << many) - 1 << at
+    return b & ~mask | a << at & mask
+
+
+def _extracted(op, a, at, many):
+    return a >> at & (np.int64(1) << many) - 1
+
+
 _COMPARED = {
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
     "lo": np.less, "hi": np.greater, "ls": np.less_equal, "hs": np.greater_equal,
@@ -33,5 +43,6 @@ OPS = {
     "shr": lambda op, a, b: a >> b if op[1][0] == "s" else (a.view(np.uint64) >> b.astype(np.uint64)).astype(np.int64),
     "selp": lambda op, a, b, p: np.where(p, a, b),
     "setp": lambda op, a, b: _COMPARED[op[1]](a, b),
+    "bfi": _inserted, "bfe": _extracted,
     "shfl": lambda op, a, *rest: a, "activemask": lambda op, *rest: np.int64(0),
 }  # fmt: skip

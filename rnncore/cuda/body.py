@@ -56,16 +56,20 @@ class Body:
     def row_address(self, located: tuple[str, str, str, str]) -> tuple[str, str]:
         """(array, variable with the first number of this row) of a place."""
         array, base, ld, kind = located
-        key = f"{array}|{base}|{ld}|{kind}"
+        return array, self._of_row(f"{base} + {self.w.row(kind, 'b')} * {ld}", array)
+
+    def _of_row(self, text: str, array: str = "") -> str:
+        """The variable that holds what depends on the row alone."""
+        key = f"{array}|{text}"
         if key not in self.rows:
             name = self.rows[key] = f"at{len(self.rows)}"
-            line = 0, f"{name} = {base} + {self.w.row(kind, 'b')} * {ld}"
+            line = 0, f"{name} = {text}"
             if self.depth:  # what depends on the row alone stands before the loops inside
                 self.lines.insert(self.inner, line)
                 self.inner += 1
             else:
                 self.lines.append(line)
-        return array, self.rows[key]
+        return self.rows[key]
 
     def address(self, n: Node) -> tuple[str, str]:
         """(array, first number) of this row's vector `n`."""
@@ -140,11 +144,19 @@ class Body:
             self.put(f"    store({array}, {at} + u, {value})")
         else:
             self.put(f"store({array}, {at} + u, {value})")
+            self._copy(st.where, "u", value)
 
     def keep(self, place: tuple[str, str], value: str, index: str = "u") -> None:
         """Store a value in a work column."""
         array, at = self.row_address(self.w.locate(place))
         self.put(f"store({array}, {at} + {index}, {value})")
+        self._copy(place, index, value)
+
+    def _copy(self, where: tuple[str, str], index: str, value: str) -> None:
+        """Round what is stored into the copies that products read."""
+        copies = self.w.copies
+        for c, o, turn in copies.written(where):
+            self.put(copies.store(self._of_row(copies.row(c, o, turn)), index, value))
 
     def add_to_source(self, st: Store) -> None:
         """Add to the adjoint of a source at this position and unit."""

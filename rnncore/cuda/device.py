@@ -12,14 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from . import intrinsics
-from .fragments import mma_bf16, mma_tf32, pack_bf16, to_tf32
+from .fragments import mma_bf16, mma_tf32, store2, store_bf16, store_tf32, words4
 from .intrinsics import across, anew, fma, load, load4, own_sum, quotient, store, uniform
 from .target import compiler
 
 __all__ = [
     "WARP", "Entry", "anew", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function",
-    "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "pack_bf16", "portion", "quotient",
-    "set_sums", "shared", "store", "sync", "thread", "threads", "to_tf32", "uniform", "warp_max", "warp_sum",
+    "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "portion", "quotient", "set_sums", "shared",
+    "store", "store2", "store_bf16", "store_tf32", "sync", "thread", "threads", "uniform", "warp_max", "warp_sum",
+    "words4",
 ]  # fmt: skip
 
 cuda = compiler()

@@ -13,6 +13,7 @@ from ..plan.model import Plan
 from .drawing import drawing
 from .product import head_of_products, stage_weights
 from .region import Barriers, emit_wave
+from .tensor import copy_carried, head_of_copies, turns
 from .writer import ANEW, FUNCTION, Kernel, Tiling, Writer
 
 __all__ = ["emit"]
@@ -30,6 +31,7 @@ def emit(plan: Plan, dtype: str, tiling: Tiling, pretty: bool = False, fast: boo
     head, w.lines = w.lines, []
     _steps(w)
     steps, w.lines = _sizes_anew(w), []
+    head_of_copies(w)
     stage_weights(w)
     head_of_products(w)
     w.kernel.text = _module(w, [*head, *w.lines, *steps], fast)
@@ -70,6 +72,7 @@ def _steps(w: Writer) -> None:
     w.put("earlier = 0")
     w.put("if t > 0:")
     w.put(f"    earlier = uniform(numbers[{counts} + t - 1])")
+    copy_carried(w, lambda step: _shifts(w, step))
     w.block("while t >= t0:" if plan.reverse else "while t < t1:")
     w.put("coming = 0")
     if plan.reverse:
@@ -81,14 +84,7 @@ def _steps(w: Writer) -> None:
     w.put("rows = min(active, b1) - b0")
     w.block("if rows > 0:")
     w.put(ANEW)
-    w.put("w_shift = r_shift - r0")
-    w.put("next_shift = s_batch + r_shift")
-    w.put("prev_shift = s_batch + r_shift - earlier")
-    w.put("if t == 0:")
-    w.put("    prev_shift = 0")
-    odd, even = ("(t + 1) % 2", "t % 2") if plan.reverse else ("t % 2", "(t + 1) % 2")
-    w.put(f"before_shift = {odd} * s_batch")
-    w.put(f"after_shift = {even} * s_batch")
+    _shifts(w, "t")
     barriers = Barriers(w)
     for index, products in enumerate(plan.waves):
         emit_wave(w, index, products, barriers)
@@ -102,6 +98,19 @@ def _steps(w: Writer) -> None:
         w.put("active, earlier = coming, active")
         w.put("t += 1")
     w.end()
+
+
+def _shifts(w: Writer, t: str) -> None:
+    """Where the rows of a step lie."""
+    w.put("w_shift = r_shift - r0")
+    w.put("next_shift = s_batch + r_shift")
+    w.put("prev_shift = s_batch + r_shift - earlier")
+    w.put(f"if {t} == 0:")
+    w.put("    prev_shift = 0")
+    odd, even = (f"({t} + 1) % 2", f"{t} % 2") if w.plan.reverse else (f"{t} % 2", f"({t} + 1) % 2")
+    w.put(f"before_shift = {odd} * s_batch")
+    w.put(f"after_shift = {even} * s_batch")
+    turns(w, t)
 
 
 def _table(w: Writer) -> list[str]:
@@ -123,11 +132,13 @@ def _module(w: Writer, body: list[str], fast: bool) -> str:
     text = "\n".join([*body, helpers])
     ops = sorted(FUNCTION.get(o, o) for o, row in OPS.items() if row.pointwise)
     ops = [name for name in ops if re.search(rf"\b{name}\(", text)]
+    kind = w.tiling.tensor
     head = [
         "from rnncore.cuda.device import WARP, anew, arrive_and_wait, block, entry, float32, float64, fma, function",
         "from rnncore.cuda.device import functions, load, load4, portion, quotient, set_sums, shared, store, sync",
         "from rnncore.cuda.device import thread, threads, uniform, warp_max, warp_sum",
-        *([f"from rnncore.cuda.tiles import tile_{w.tiling.tensor}"] if w.tiling.tensor else []),
+        *([f"from rnncore.cuda.device import store_{kind}"] if kind else []),
+        *([f"from rnncore.cuda.tiles import tile_{kind}"] if kind else []),
         "",
         f'F = functions("{w.dtype}"{", fast=True" if fast else ""})',
         *[f"{name} = F.{name}" for name in ops],

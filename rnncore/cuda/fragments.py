@@ -8,43 +8,80 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from .intrinsics import place, vector_of
 from .target import compiler
 
-__all__ = ["mma_bf16", "mma_tf32", "pack_bf16", "to_tf32"]
+__all__ = ["mma_bf16", "mma_tf32", "store2", "store_bf16", "store_tf32", "words4"]
 
 cuda = compiler()
 types, intrinsic = cuda.types, cuda.extending.intrinsic
 _F32, _I32 = ir.FloatType(), ir.IntType(32)
 
 
-def _converted(builder, text, args):
-    kind = ir.FunctionType(_I32, [_F32] * len(args))
-    constraints = ",".join(["=r", *["f"] * len(args)])
-    return builder.call(ir.InlineAsm(kind, text, constraints, side_effect=False), args)
+def _converted(builder, text, kind, value):
+    """A number rounded: in 16 bits or 32."""
+    letter = {16: "h", 32: "r"}[kind.width]
+    code = ir.InlineAsm(ir.FunctionType(kind, [_F32]), text, f"={letter},f", side_effect=False)
+    return builder.call(code, [value])
+
+
+def _stored(kind, text):
+    """``array[index] = value``, rounded: of words, or of halves of words where `kind` has 16 bits."""
+
+    @intrinsic
+    def stored(typingctx, array, index, value):
+        if not vector_of(array, index) or (array.dtype, value) != (types.float32, types.float32):
+            return None
+
+        def codegen(context, builder, signature, args):
+            number = _converted(builder, text, kind, args[2])
+            data = context.make_array(array)(context, builder, args[0]).data
+            builder.store(number, builder.gep(builder.bitcast(data, _pointer(data, kind)), [args[1]]))
+            return context.get_dummy_value()
+
+        return types.void(array, index, value), codegen
+
+    return stored
+
+
+def _pointer(data, kind):
+    return ir.PointerType(kind, data.type.addrspace)
+
+
+store_bf16 = _stored(ir.IntType(16), "cvt.rn.bf16.f32 $0, $1;")
+store_tf32 = _stored(_I32, "cvt.rna.tf32.f32 $0, $1;")
 
 
 @intrinsic
-def to_tf32(typingctx, a):
-    """The bits of a float32 number rounded to 10 bits of mantissa, to nearest, ties away from 0."""
-    if a != types.float32:
+def words4(typingctx, array, index):
+    """The bits of four neighbours from ``array[index]``, for an index that is a multiple of four, at once."""
+    if not vector_of(array, index) or array.dtype != types.float32:
         return None
 
     def codegen(context, builder, signature, args):
-        return _converted(builder, "cvt.rna.tf32.f32 $0, $1;", args)
+        at = place(context, builder, signature.args[0], args[0], args[1])
+        four = builder.load(builder.bitcast(at, _pointer(at, ir.VectorType(_I32, 4))), align=16)
+        words = [builder.extract_element(four, _I32(k)) for k in range(4)]
+        return context.make_tuple(builder, signature.return_type, words)
 
-    return types.int32(a), codegen
+    return types.UniTuple(types.int32, 4)(array, index), codegen
 
 
 @intrinsic
-def pack_bf16(typingctx, a, b):
-    """Two float32 numbers rounded to bfloat16, to nearest, ties to even: a in the lower half."""
-    if (a, b) != (types.float32, types.float32):
+def store2(typingctx, array, index, a, b):
+    """``array[index], array[index + 1] = a, b``, for an even index, at once."""
+    if not vector_of(array, index) or (array.dtype, a, b) != (types.float32,) * 3:
         return None
 
     def codegen(context, builder, signature, args):
-        return _converted(builder, "cvt.rn.bf16x2.f32 $0, $1, $2;", args[::-1])
+        at = place(context, builder, signature.args[0], args[0], args[1])
+        kind = ir.VectorType(_F32, 2)
+        two = builder.insert_element(ir.Constant(kind, ir.Undefined), args[2], _I32(0))
+        two = builder.insert_element(two, args[3], _I32(1))
+        builder.store(two, builder.bitcast(at, _pointer(at, kind)), align=8)
+        return context.get_dummy_value()
 
-    return types.int32(a, b), codegen
+    return types.void(array, index, a, b), codegen
 
 
 def _product(text):

@@ -6,62 +6,23 @@ The layout is the one that a small model of the time of a step finds the shortes
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
 from . import timing
+from .shapes import THREADS, Geometry, Shape
 from .target import Properties
+from .tensor_geometry import tensor_cycles, tensor_layouts
 from .writer import Tiling, padded
 
 __all__ = ["Geometry", "Shape", "chosen", "step_seconds"]
 
-_THREADS = 256
 _REGISTER_ROWS, _REGISTER_COLUMNS = (1, 2, 4, 8), 4  # of a product that a thread sums, or a warp together
-_TENSOR_ROWS, _TENSOR_COLUMNS = 16, 32  # of a product that a warp sums with tensor cores
 _TENSOR_LEAST = 8  # rows of a slice, for these to be worth more than sums in registers
+_TENSOR_SLICES = 3, 5, 6, 11, 12, 22  # besides halves of the device and powers of two
 _EACH = 2  # products of a step, for each to be laid out by itself
 _LEAST = 2  # shares of the inner size have at least so many terms for each thread
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What of a plan and a batch the layout depends on."""
-
-    products: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]  # the sizes of operands, and those of slots
-    waves: tuple[tuple[int, ...], ...]  # the products of each wave
-    batch: int
-    units: int  # the most that a size symbol of products has
-    sums: int  # numbers each row that are summed over units
-    item: int  # bytes of a number
-    tensor: str = ""  # how tensor cores may round operands
-
-    def columns(self, k: int, members: int) -> int:
-        """The most columns of a product that one of so many blocks has."""
-        return sum(-(-n // members) for n in self.products[k][1])
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """A launch: see `rnncore.cuda.emit`.
-
-    ``splits`` are the shares of each product's inner size, ``near`` the inner indices whose weights stay in shared
-    memory.
-    """
-
-    slices: int
-    members: int
-    threads: int
-    tile: int
-    room: int
-    splits: tuple[int, ...]
-    near: tuple[int, ...]
-    tiling: Tiling
-    shared_bytes: int
-
-    @property
-    def blocks(self) -> int:
-        return self.slices * self.members
 
 
 @lru_cache(maxsize=1024)
@@ -75,7 +36,8 @@ def chosen(shape: Shape, device: Properties) -> Geometry:
 def _candidates(shape: Shape, device: Properties):
     every, most = device.multiprocessors, max(shape.units, 1)
     halves = [every >> k for k in range(every.bit_length())]
-    for slices in sorted({n for k in halves for n in (k, 1 << k.bit_length() - 1) if n <= max(shape.batch, 1)}):
+    counts = {n for k in halves for n in (k, 1 << k.bit_length() - 1)} | set(_TENSOR_SLICES if shape.tensor else ())
+    for slices in sorted(n for n in counts if n <= min(max(shape.batch, 1), every)):
         few = min(every // slices, most)
         for members in sorted({1, few, 1 << few.bit_length() - 1}):
             for high, laned in _tiles(shape, -(-shape.batch // slices)):
@@ -88,7 +50,7 @@ def _tiles(shape: Shape, room: int) -> Iterator[tuple[int, tuple[bool, ...]]]:
     """Rows that are summed at once, at most, and by whom each product is: see `laid_out`."""
     many = len(shape.products)
     if shape.tensor and room >= _TENSOR_LEAST:
-        yield _TENSOR_ROWS, (True,) * many
+        yield 0, (True,) * many
         return
     kinds = (True, False)
     each = list(product(kinds, repeat=many)) if many <= _EACH else [(kind,) * many for kind in kinds]
@@ -102,24 +64,23 @@ def laid_out(
     """The launch of so many slices and members; None where shared memory is too small for any tile.
 
     Up to `high` rows of a product are summed at once, by a thread, or by the lanes of a warp for those that are
-    `laned`.
+    `laned`; by tensor cores as is best.
     """
     room = -(-shape.batch // slices)
-    threads = min(_THREADS, device.threads)
+    threads = min(THREADS, device.threads)
+    if shape.tensor and room >= _TENSOR_LEAST and threads >= device.warp:
+        found = tensor_layouts(shape, device, slices, members)
+        return min(found, key=lambda g: step_seconds(shape, g), default=None)
     columns = [padded(shape.columns(k, members)) for k in range(len(shape.products))]
     wide = _REGISTER_COLUMNS if max(columns, default=1) >= 2 * _REGISTER_COLUMNS else 1
-    tensor = shape.tensor if room >= _TENSOR_LEAST and threads >= device.warp else ""
-    if tensor or not laned or threads < device.warp:
-        laned = (bool(tensor),) * len(columns)
+    laned = laned if laned and threads >= device.warp else (False,) * len(columns)
     tile = room
     while tile:
         high = min(high, 1 << tile.bit_length() - 1)
-        high, wide = (_TENSOR_ROWS, _TENSOR_COLUMNS) if tensor else (high, wide)
         sums = [-(-tile // high) * -(-c // wide) for c in columns]
         inner = [sum(operands) for operands, _ in shape.products]
         splits = tuple(_split(k, n, threads, d, device.warp) for k, n, d in zip(inner, sums, laned))
-        apart = [len(operands) if tensor else 1 for operands, _ in shape.products]
-        wave = [sum(apart[k] * splits[k] * tile * columns[k] for k in w) for w in shape.waves]
+        wave = [sum(splits[k] * tile * columns[k] for k in w) for w in shape.waves]
         left = device.shared_bytes - (shape.sums * room + max(wave, default=0)) * shape.item
         if left >= 0:
             break
@@ -130,11 +91,9 @@ def laid_out(
     for (operands, _), c, d in zip(shape.products, columns, laned):
         room_for = left // (c * shape.item)
         near.append(_near(operands, room_for, 4 * device.warp if d else 4, d))
-        if tensor and near[-1] < _terms(operands, d):
-            near[-1] = 0
         left -= near[-1] * c * shape.item
     resident = tuple(n == _terms(operands, d) for n, (operands, _), d in zip(near, shape.products, laned))
-    tiling = Tiling(high, wide, resident, laned, tensor)
+    tiling = Tiling(high, wide, resident, laned)
     return Geometry(slices, members, threads, tile, room, splits, tuple(near), tiling, device.shared_bytes - left)
 
 
@@ -162,6 +121,8 @@ def _split(inner: int, sums: int, threads: int, laned: bool, warp: int) -> int:
 
 def step_seconds(shape: Shape, g: Geometry) -> float:
     """The model's time of one step."""
+    if g.tiling.tensor:
+        return tensor_cycles(shape, g) / timing.CLOCK
     cycles, tiles, words = 0.0, -(-g.room // g.tile), shape.item / 4
     units = -(-shape.units // g.members)
     for wave in shape.waves:
@@ -169,14 +130,8 @@ def step_seconds(shape: Shape, g: Geometry) -> float:
         for k in wave:
             inner, columns = shape.products[k][0], shape.columns(k, g.members)
             high, wide, streamed = g.tiling.rows, g.tiling.columns, 1 - g.near[k] / _terms(inner, g.tiling.laned[k])
-            if g.tiling.tensor:
-                kind = g.tiling.tensor
-                parts.append(timing.tensor_product(sum(inner), columns, g.tile, g.splits[k], g.threads, kind, streamed))
-                shares = len(inner) * g.splits[k]
-            else:
-                form = high, wide, g.splits[k], g.threads, g.tiling.laned[k]
-                parts.append(timing.product(inner, padded(columns), g.tile, *form, streamed, words))
-                shares = g.splits[k]
-            parts.append(timing.partial_sums(g.tile * columns, shares, g.threads, words))
+            form = high, wide, g.splits[k], g.threads, g.tiling.laned[k]
+            parts.append(timing.product(inner, padded(columns), g.tile, *form, streamed, words))
+            parts.append(timing.partial_sums(g.tile * columns, g.splits[k], g.threads, words))
         cycles += tiles * timing.together(parts) + (timing.MEET if g.members > 1 and wave else 2 * timing.SYNC)
     return cycles / timing.CLOCK

@@ -21,8 +21,8 @@ from .lane import DeviceLane
 from .target import compiler
 
 __all__ = [
-    "across", "anew", "arrive", "arrived", "fma", "load", "load4", "own_sum", "pointwise", "quotient", "store",
-    "uniform",
+    "across", "anew", "arrive", "arrived", "fma", "load", "load4", "own_sum", "place", "pointwise", "quotient", "store",
+    "uniform", "vector_of",
 ]  # fmt: skip
 
 cuda = compiler()
@@ -30,25 +30,25 @@ types, intrinsic = cuda.types, cuda.extending.intrinsic
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
-def _place(context, builder, array_type, array, index):
+def place(context, builder, array_type, array, index):
     """The address of ``array[index]``, for an index that is not negative."""
     data = context.make_array(array_type)(context, builder, array).data
     wide = builder.sext(index, _I64) if index.type.width < 64 else index
     return builder.gep(data, [wide])
 
 
-def _vector_of(array, index) -> bool:
+def vector_of(array, index) -> bool:
     return isinstance(array, types.Array) and array.ndim == 1 and isinstance(index, types.Integer)
 
 
 @intrinsic
 def load(typingctx, array, index):
     """``array[index]``, for an index from 0."""
-    if not _vector_of(array, index):
+    if not vector_of(array, index):
         return None
 
     def codegen(context, builder, signature, args):
-        return builder.load(_place(context, builder, signature.args[0], args[0], args[1]))
+        return builder.load(place(context, builder, signature.args[0], args[0], args[1]))
 
     return array.dtype(array, index), codegen
 
@@ -56,17 +56,17 @@ def load(typingctx, array, index):
 @intrinsic
 def load4(typingctx, array, index):
     """Four neighbours from ``array[index]``, for an index that is a multiple of four, at once."""
-    if not _vector_of(array, index):
+    if not vector_of(array, index):
         return None
 
     def codegen(context, builder, signature, args):
-        place = _place(context, builder, signature.args[0], args[0], args[1])
+        first = place(context, builder, signature.args[0], args[0], args[1])
         item = context.get_data_type(array.dtype)
         bits = {ir.FloatType: 32, ir.DoubleType: 64}[type(item)]
         numbers = []
-        for first in range(0, 4, 128 // bits):
+        for shift in range(0, 4, 128 // bits):
             kind = ir.VectorType(item, 128 // bits)
-            here = builder.bitcast(builder.gep(place, [_I64(first)]), kind.as_pointer())
+            here = builder.bitcast(builder.gep(first, [_I64(shift)]), kind.as_pointer())
             four = builder.load(here, align=16)
             numbers += [builder.extract_element(four, ir.IntType(32)(k)) for k in range(128 // bits)]
         return context.make_tuple(builder, signature.return_type, numbers)
@@ -178,14 +178,14 @@ def uniform(typingctx, value):
 @intrinsic
 def store(typingctx, array, index, value):
     """``array[index] = value``, for an index from 0 and a value of the array's own type."""
-    if not _vector_of(array, index) or value != array.dtype and not isinstance(value, types.Integer):
+    if not vector_of(array, index) or value != array.dtype and not isinstance(value, types.Integer):
         return None
     if isinstance(value, types.Integer) and not isinstance(array.dtype, types.Integer):
         return None
 
     def codegen(context, builder, signature, args):
         wanted = context.cast(builder, args[2], value, array.dtype)
-        builder.store(wanted, _place(context, builder, signature.args[0], args[0], args[1]))
+        builder.store(wanted, place(context, builder, signature.args[0], args[0], args[1]))
         return context.get_dummy_value()
 
     return types.void(array, index, value), codegen
@@ -201,7 +201,7 @@ def arrive(typingctx, counters, slot):
     """Adds 1 to ``counters[slot]`` after all that this thread has written or seen written."""
 
     def codegen(context, builder, signature, args):
-        at = builder.ptrtoint(_place(context, builder, signature.args[0], *args), _I64)
+        at = builder.ptrtoint(place(context, builder, signature.args[0], *args), _I64)
         text = "red.release.gpu.global.add.u32 [$0], 1;"
         _assembly(builder, text, "l,~{memory}", ir.VoidType(), [at])
         return context.get_dummy_value()
@@ -214,7 +214,7 @@ def arrived(typingctx, counters, slot):
     """``counters[slot]``, before all that this thread reads next."""
 
     def codegen(context, builder, signature, args):
-        at = builder.ptrtoint(_place(context, builder, signature.args[0], *args), _I64)
+        at = builder.ptrtoint(place(context, builder, signature.args[0], *args), _I64)
         return _assembly(builder, "ld.acquire.gpu.global.u32 $0, [$1];", "=r,l,~{memory}", _I32, [at])
 
     return types.int32(counters, slot), codegen

@@ -15,6 +15,7 @@ from ..lang.dims import POSITION
 from ..layout import Layout, Sources
 from ..plan.model import Plan, Product
 from . import target
+from .copies import ROW, in_blocks
 from .geometry import Geometry, Shape, chosen
 from .rows import kept
 from .space import Stay, put, xp
@@ -116,7 +117,8 @@ def _framed(prepared: Prepared, layout: Layout, positions: int, parts, given) ->
     offsets, work = dims.columns(kernel.columns)
     starts, most = layout.starts(max(1, WORK_BYTES // max(work * np.dtype(code.dtype).itemsize, 1)))
     places, at = {}, 0
-    for name, (rows, columns) in {"work": (most, work), **parts}.items():
+    copies = _copied(kernel, geometry, dims)
+    for name, (rows, columns) in {"work": (most, work), **parts, **copies}.items():
         places[name] = at
         at += -(-rows * columns // _ALIGN) * _ALIGN
     _, wide = dims.columns(code.plan.saved)
@@ -126,6 +128,13 @@ def _framed(prepared: Prepared, layout: Layout, positions: int, parts, given) ->
     table |= {f"near.{k}": n for k, n in enumerate(geometry.near)}
     table |= {f"n{k}": dims.number(d) for k, d in enumerate(kernel.dims)}
     return _Frame(geometry, kernel, dims, offsets, work, starts, places, table | given, at)
+
+
+def _copied(kernel: Kernel, geometry: Geometry, dims: _Dims) -> dict[str, tuple[int, int]]:
+    """Room for the copies of operands, of two turns each."""
+    rows, kind = 2 * geometry.slices * -(-geometry.room // 16), kernel.tiling.tensor
+    wide = [sum(in_blocks(dims.number(d), kind) for d in operands) for operands in kernel.copies]
+    return {f"copy.{c}": (rows, n * ROW) for c, n in enumerate(wide)}
 
 
 def shape_of(code: Code, sizes: Mapping[Any, int], layout: Layout, products: str, positions: int = 0) -> Shape:
@@ -230,7 +239,7 @@ class Launch:
         for name, values in lists.items():
             places[name] = at
             at += len(values)
-        sizes = self.frame.sizes | {f"pad.{k}": n for k, n in enumerate(self.packed.pads)}
+        sizes = self.frame.sizes | self.packed.sizes
         if (most := max(sizes.values())) > _MOST:
             raise InputError(f"a kernel counts up to {_MOST} on a GPU, this call needs {most}: give fewer sequences")
         head = [places[n] for n in kernel.pointers] + [sizes[n] for n in kernel.sizes]

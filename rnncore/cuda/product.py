@@ -2,8 +2,8 @@
 
 Where there are many sums, each thread has its own, and threads side by side have columns side by side. Where there are
 few, a warp has them together, and its lanes have inner indices side by side: `Tiling.laned`. Where operands may be
-rounded, tensor cores sum for a warp: `Tiling.tensor`. Sums go to shared memory, share by share, and are added up in
-that order by the thread that has the row and unit.
+rounded, tensor cores sum for a warp: `rnncore.cuda.tensor`. Sums go to shared memory, share by share, and are added up
+in that order by the thread that has the row and unit.
 
 A block's weights lie together: row by row of inner indices, of `pad` columns; or column by column, where each operand's
 inner indices begin at a multiple of four. So do rows of states and of work, and four numbers are read at a time.
@@ -12,6 +12,7 @@ inner indices begin at a multiple of four. So do rows of states and of work, and
 from __future__ import annotations
 
 from ..plan.model import Product
+from .tensor import head_of_tiles, tile_of
 from .writer import Writer
 
 __all__ = ["emit_product", "head_of_products", "partial_sums", "stage_weights"]
@@ -30,25 +31,34 @@ def head_of_products(w: Writer) -> None:
         for j, slot in enumerate(product.slots):
             w.head.append(f"first_{k}_{j} = {first}")
             first = f"first_{k}_{j} + {w.own(slot.dim)[1]}"
-        rows, wide = "0", "0"
-        for o, v in enumerate(product.operands):
-            n = w.count_of(v.shape[0])
-            w.head.append(f"from_{k}_{o} = {wide if w.tiling.laned[k] else rows}")
-            rows, wide = f"from_{k}_{o} + {n}", f"from_{k}_{o} + ({n} + 3) // 4 * 4"
-        w.head.append(f"inner{k} = {wide if w.tiling.laned[k] else rows}")
-        for name in (f"split.{k}", f"pad.{k}", *([] if w.tiling.resident[k] else [f"near.{k}"])):
-            w.size(name)
-        w.head.append(f"at_pack{k} = {w.pointer(f'pack.{k}')} + member * inner{k} * s_pad_{k}")
-        w.head.append(f"groups{k} = ({first} + {w.tiling.columns - 1}) // {w.tiling.columns}")
+        columns = head_of_tiles(w, k, product) if w.tiling.tensor else _head_of_weights(w, k, product)
+        w.head.append(f"groups{k} = ({first} + {columns - 1}) // {columns}")
         w.head.append(f"tops{k} = (s_tile + {w.tiling.rows - 1}) // {w.tiling.rows}")
         w.head.append(f"items{k} = groups{k} * tops{k} * s_split_{k}")
         w.head += _decomposed(k, f"first_e{k}", f"first_top{k}", f"first_group{k}", _unit(w, k)[0])
     _shared_memory(w)
 
 
-def _shares(w: Writer, product: Product, k: int) -> str:
-    """Shares of the inner size whose sums are kept apart; of each operand, where tensor cores set them."""
-    return f"{len(product.operands)} * s_split_{k}" if w.tiling.tensor else f"s_split_{k}"
+def _head_of_weights(w: Writer, k: int, product: Product) -> int:
+    """Where the weights of a product's operands lie; how many columns a thread, or a warp, has."""
+    rows, wide = "0", "0"
+    for o, v in enumerate(product.operands):
+        n = w.count_of(v.shape[0])
+        w.head.append(f"from_{k}_{o} = {wide if w.tiling.laned[k] else rows}")
+        rows, wide = f"from_{k}_{o} + {n}", f"from_{k}_{o} + ({n} + 3) // 4 * 4"
+    w.head.append(f"inner{k} = {wide if w.tiling.laned[k] else rows}")
+    for name in (f"split.{k}", f"pad.{k}", *([] if w.tiling.resident[k] else [f"near.{k}"])):
+        w.size(name)
+    w.head.append(f"at_pack{k} = {w.pointer(f'pack.{k}')} + member * inner{k} * s_pad_{k}")
+    return w.tiling.columns
+
+
+def _held(w: Writer, k: int) -> str:
+    """Numbers of a product's weights that stay near."""
+    resident = w.tiling.resident[k]
+    if w.tiling.tensor:
+        return f"pack{k}" if resident else "0"
+    return f"{f'inner{k}' if resident else f's_near_{k}'} * s_pad_{k}"
 
 
 def _unit(w: Writer, k: int) -> tuple[str, str]:
@@ -71,7 +81,7 @@ def _shared_memory(w: Writer) -> None:
     at = "0"
     for k, resident in enumerate(w.tiling.resident):
         w.head.append(f"held_{k} = {at}")
-        at = f"held_{k} + {f'inner{k}' if resident else f's_near_{k}'} * s_pad_{k}"
+        at = f"held_{k} + {_held(w, k)}"
     w.head.append(f"p_partials = {at}")
     w.head.append("p_sums = p_partials")
     for wave in w.plan.waves:
@@ -79,7 +89,7 @@ def _shared_memory(w: Writer) -> None:
         for product in wave:
             k = _index(w, product)
             w.head.append(f"partial_{k} = {at}")
-            at = f"partial_{k} + {_shares(w, product, k)} * s_tile * s_pad_{k}"
+            at = f"partial_{k} + s_split_{k} * s_tile * s_pad_{k}"
         if wave:
             w.head.append(f"p_sums = max(p_sums, {at})")
 
@@ -87,13 +97,14 @@ def _shared_memory(w: Writer) -> None:
 def stage_weights(w: Writer) -> None:
     """Bring the weights that stay near into shared memory, once a launch."""
     for k, resident in enumerate(w.tiling.resident):
-        near = f"inner{k}" if resident else f"s_near_{k}"
+        if w.tiling.tensor and not resident:
+            continue
         at = "q"
         w.put("q = tid")
-        w.block(f"while q < {near} * s_pad_{k}:")
+        w.block(f"while q < {_held(w, k)}:")
         if w.tiling.laned[k] and not resident:
-            w.put(f"e = quotient(q, {near})")
-            at = f"q + e * (inner{k} - {near})"
+            w.put(f"e = quotient(q, s_near_{k})")
+            at = f"q + e * (inner{k} - s_near_{k})"
         w.put(f"store(shm, held_{k} + q, load(weights, at_pack{k} + {at}))")
         w.put("q += width")
         w.end()
@@ -112,7 +123,7 @@ def emit_product(w: Writer, product: Product) -> None:
     w.block(f"while q < items{k}:")
     w.block(f"if top * {tiling.rows} < many:" if tiling.tensor else "if top < many:")
     if tiling.tensor:
-        _tensor(w, product, k)
+        tile_of(w, product, k)
     else:
         _registers(w, product, k)
     w.end()
@@ -121,23 +132,6 @@ def emit_product(w: Writer, product: Product) -> None:
     for line in _decomposed(k, "e", "top", "group", "q"):
         w.put(line)
     w.end(2)
-
-
-def _tensor(w: Writer, product: Product, k: int) -> None:
-    """A warp's 16 rows and 32 columns, by tensor cores."""
-    tiling = w.tiling
-    start = f"held_{k}" if tiling.resident[k] else f"at_pack{k}"
-    matrix = "shm" if tiling.resident[k] else "weights"
-    for o, operand in enumerate(product.operands):
-        array, base, ld, kind = w.locate(w.plan.place[operand.id])
-        count = w.count_of(operand.shape[0])
-        w.put(f"share = quotient({count} + 16 * s_split_{k} - 1, 16 * s_split_{k}) * 16")
-        w.put(f"at_x0 = {base} + {w.row(kind, f'b0 + i0 + top * {tiling.rows}')} * {ld}")
-        w.put(f"at_w0 = {start} + group * {tiling.columns} * inner{k} + from_{k}_{o}")
-        w.put(f"at = partial_{k} + (({o} * s_split_{k} + e) * s_tile + top * {tiling.rows}) * s_pad_{k}")
-        w.put(f"tile_{tiling.tensor}({array}, at_x0, {ld}, min({tiling.rows}, many - top * {tiling.rows}), {matrix},")
-        w.put(f"          at_w0, inner{k}, min({tiling.columns}, s_pad_{k} - group * {tiling.columns}), e * share,")
-        w.put(f"          min((e + 1) * share, ({count} + 3) // 4 * 4), shm, at + group * {tiling.columns}, s_pad_{k})")
 
 
 def _registers(w: Writer, product: Product, k: int) -> None:
@@ -271,7 +265,7 @@ def partial_sums(w: Writer, body, product: Product, slots: dict[int, str]) -> No
         body.put(f"at_z{k}_{j} = partial_{k} + r * s_pad_{k} + first_{k}_{j} + u - {first}")
     body.put("e = 0")
     for many in (4, 1):  # reads of several shares wait together
-        body.block(f"while e + {many} <= {_shares(w, product, k)}:")
+        body.block(f"while e + {many} <= s_split_{k}:")
         for j, name in found:
             parts = [f"load(shm, at_z{k}_{j} + (e + {n}) * s_tile * s_pad_{k})" for n in range(many)]
             total = f"add(add({parts[0]}, {parts[1]}), add({parts[2]}, {parts[3]}))" if many == 4 else parts[0]

@@ -13,6 +13,7 @@ from ..plan.waves import Wave
 from .body import Body
 from .nest import Ends
 from .product import emit_product, partial_sums
+from .tensor import bring
 from .writer import ANEW, Writer
 
 __all__ = ["Barriers", "emit_wave"]
@@ -38,6 +39,7 @@ class Barriers:
         """Whether a store goes where others may still read what the step before left, unless all have met since."""
         kind, label = where
         lasting = not self.w.plan.reverse and label in self.w.plan.history
+        lasting = lasting and not self.w.copies.named((self.carried, label))
         return kind == "next" and not lasting and (self.carried, label) in self.shared and not self.met
 
     def before(self, across: set[tuple[str, str]], own: set[tuple[str, str]], always: bool = False) -> bool:
@@ -74,6 +76,7 @@ class _Region:
         self.pending: set[tuple[str, str]] = set()
         bodies = self._bodies(0)
         operands = {w.plan.place[v.id] for product in self.products for v in product.operands}
+        bring(w, self.products, self.barriers)
         w.put("i0, many = 0, min(s_tile, rows)")
         self._ahead(bodies)
         waited = self._wait(0, operands, bodies)

@@ -1,4 +1,7 @@
-"""Twins of what tensor cores do (`rnncore.cuda.fragments`) and of the products on them (`rnncore.cuda.tiles`)."""
+"""Twins of what tensor cores do (`rnncore.cuda.fragments`) and of the products on them (`rnncore.cuda.tiles`).
+
+A float32 vector holds words here, whose halves may be numbers of their own: who is at which is watched by the half.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 
 from .running import Lane, now
 
-__all__ = ["mma_bf16", "mma_tf32", "pack_bf16", "tile_bf16", "tile_tf32", "to_tf32"]
+__all__ = ["mma_bf16", "mma_tf32", "store2", "store_bf16", "store_tf32", "tile_bf16", "tile_tf32", "words4"]
 
 _WARP = 32  # of the lanes that a fragment is spread over
 
@@ -24,17 +27,52 @@ def to_tf32(a) -> int:
     return _bits(a) + 0x1000 & ~0x1FFF if np.isfinite(a) else _bits(a)
 
 
-def _bf16(a) -> int:
+def to_bf16(a) -> int:
     """The upper half of the bits of a float32 number rounded to bfloat16, to nearest, ties to even."""
     bits = _bits(a)
     if not np.isfinite(a):
-        return bits >> 16 if a == a else 0x7FC0
+        return bits >> 16 if a == a else 0x7FFF
     return bits + 0x7FFF + (bits >> 16 & 1) >> 16
 
 
-def pack_bf16(a, b) -> int:
-    """Two float32 numbers rounded to bfloat16: a in the lower half."""
-    return _bf16(a) | _bf16(b) << 16
+def _set(array, index, kind, bits) -> None:
+    """Set part `index` of a vector that is seen as one of another type."""
+    if index < 0:
+        raise IndexError(f"an index of {index}")
+    if hasattr(array, "set_part"):
+        array.set_part(index, kind, bits)
+    else:
+        array.view(kind)[index] = bits
+
+
+def store_bf16(array, index, value) -> None:
+    """Round a float32 number to bfloat16, into half `index` of a vector of words."""
+    _set(array, index, np.uint16, to_bf16(value))
+
+
+def store_tf32(array, index, value) -> None:
+    """Round a float32 number to tf32, into word `index` of a vector."""
+    _set(array, index, np.uint32, to_tf32(value))
+
+
+def store2(array, index, a, b) -> None:
+    """``array[index], array[index + 1] = a, b``, for an even index."""
+    if index % 2 or index < 0:
+        raise IndexError(f"two numbers cannot be stored at once from index {index}")
+    array[index], array[index + 1] = a, b
+
+
+def _words(array, index, many) -> np.ndarray:
+    """The bits of neighbouring words."""
+    if index % 4 or index < 0 or index + many > len(array):
+        raise IndexError(f"{many} words cannot be read at once from index {index} of {len(array)}")
+    part = array.words(index, many) if hasattr(array, "words") else array[index : index + many]
+    return part.view(np.uint32)
+
+
+def words4(array, index) -> tuple:
+    """The bits of four neighbours from ``array[index]``, for an index that is a multiple of four."""
+    return tuple(_words(array, index, 4).tolist())
 
 
 def _unpacked(register: int) -> list[float]:
@@ -74,28 +112,33 @@ def mma_bf16(a, b, c):
     return (yield from _product(a, b, c, _unpacked))
 
 
-def _tile(rounded, x, at, stride, rows, w, first, step, columns, k0, k1, out, where, pitch):
-    """Each lane computes some of the sums: what a warp of any size can do."""
-    if any(n % 4 for n in (at, stride, first, step, k0, k1)):
-        raise IndexError(f"four numbers cannot be read at once: {at}, {stride}, {first}, {step}, {k0}, {k1}")
-    if not 0 <= rows <= 16 or not 0 <= columns <= 32:
-        raise IndexError(f"a tile of {rows} x {columns} sums, of 16 x 32 at most")
+def _numbers(words, half) -> np.ndarray:
+    """The float64 numbers that words hold along their last axis."""
+    if half:
+        words = words.view(np.uint16).astype(np.uint32) << np.uint32(16)
+    return words.view(np.float32).astype(np.float64)
+
+
+def _tile(half, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
+    """Each lane computes some of the columns: what a warp of any size can do."""
+    if not 1 <= rows <= (32 if tall else 16) or not 1 <= eights <= 8 or where % 2 or pitch % 2:
+        raise IndexError(f"a tile of {rows} x {8 * eights} sums at {where}, {pitch} apart")
     yield Lane(None)
-    for place in range(now.thread % len(now.lanes), rows * columns, len(now.lanes)):
-        r, c = divmod(place, columns)
-        pairs = ((x[at + r * stride + k], w[first + c * step + k]) for k in range(k0, k1))
-        out[where + r * pitch + c] = np.float32(sum(rounded(a) * rounded(b) for a, b in pairs))
+    mine = range(now.thread % len(now.lanes), 8 * eights, len(now.lanes))
+    a = [[_words(x, at + r // 16 * stride + k * 256 + r % 16 * 16, 16) for k in range(k0, k1)] for r in range(rows)]
+    b = [[_words(w, first + c // 8 * step + k * 128 + c % 8 * 16, 16) for k in range(k0, k1)] for c in mine]
+    shape = max(k1 - k0, 0) * 16
+    left, right = (_numbers(np.array(m, np.uint32).reshape(len(m), shape), half) for m in (a, b))
+    for c, column in zip(mine, right):
+        for r, row in enumerate(left):
+            out[where + r * pitch + c] = np.float32(row @ column)
 
 
-def tile_tf32(x, at, stride, rows, w, first, step, columns, k0, k1, out, where, pitch):
-    """Sums of products of numbers rounded to tf32, as `rnncore.cuda.tiles.tile_tf32` says."""
-    yield from _tile(
-        lambda a: _number(to_tf32(a)), x, at, stride, rows, w, first, step, columns, k0, k1, out, where, pitch
-    )
+def tile_bf16(tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
+    """Sums of products of bfloat16 numbers, as `rnncore.cuda.tiles.tile_bf16` says."""
+    yield from _tile(True, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch)
 
 
-def tile_bf16(x, at, stride, rows, w, first, step, columns, k0, k1, out, where, pitch):
-    """Sums of products of numbers rounded to bfloat16, as `rnncore.cuda.tiles.tile_bf16` says."""
-    yield from _tile(
-        lambda a: _number(_bf16(a) << 16), x, at, stride, rows, w, first, step, columns, k0, k1, out, where, pitch
-    )
+def tile_tf32(tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
+    """Sums of products of tf32 numbers, as `rnncore.cuda.tiles.tile_tf32` says."""
+    yield from _tile(False, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch)

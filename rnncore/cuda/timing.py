@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CLOCK", "MEET", "SYNC", "Used", "partial_sums", "phase", "product", "tensor_product", "together"]
+__all__ = ["CLOCK", "MEET", "SYNC", "Used", "partial_sums", "phase", "product", "together"]
 
 CLOCK = 1.98e9  # Hz
 SYNC = 50  # cycles of the threads of a block to meet
@@ -22,8 +22,6 @@ LINE = 128  # bytes that the load unit gives in a cycle
 LATENCY = 34  # cycles of a load from shared memory, or from the multiprocessor's own cache
 FMA = 4.5  # cycles of a multiply-add until its result is there
 EXCHANGE = 36  # cycles of a step of a warp's sum: lanes exchange, and add
-MMA = 33  # cycles of a product on tensor cores
-TENSOR_FMA = {"tf32": 512, "bf16": 1024}  # multiply-adds of a multiprocessor's tensor cores in a cycle
 
 
 @dataclass(frozen=True)
@@ -78,20 +76,6 @@ def product(
 def _exchanges(sums: int) -> int:
     """Of a warp that adds up so many sums of its lanes."""
     return sums - 1 + max(0, 6 - sums.bit_length())
-
-
-def tensor_product(inner: int, columns: int, rows: int, split: int, threads: int, kind: str, streamed: float) -> Used:
-    """Sums on tensor cores: a warp's 16 x 32, over 16 terms at a time."""
-    groups, tops, eights = -(-columns // 32), -(-rows // 16), -(-min(columns, 32) // 8)
-    items, turns = groups * tops * split, -(-inner // (16 * split))
-    loads = (2 + eights) * 4 * 2  # several rows begin at the same bank
-    issue = (2 + eights) * 5 + eights * 4 + 10
-    multiplied = items * turns * eights * 16 * 8 * 16 / TENSOR_FMA[kind]
-    far = rows * inner + streamed * inner * columns * -(-tops // max(1, threads // WARP // (groups * split)))
-    latency = -(-items // max(1, threads // WARP)) * (turns * (LATENCY + MMA) + 150)
-    return Used(
-        max(items * (turns * issue + 200) / SCHEDULERS, multiplied), items * turns * loads, far * 4 / CACHE, latency
-    )
 
 
 def partial_sums(numbers: int, shares: int, threads: int, words: float) -> Used:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from .running import now
 
 __all__ = ["Race", "Watch", "Watched"]
@@ -103,6 +105,21 @@ class Watched:
         if not 0 <= i < len(self._values):
             raise IndexError(f"{self._name}[{i}], of {len(self._values)}")
         return self._base + i * self._item
+
+    def words(self, i: int, many: int) -> Any:
+        """Neighbours as they lie there, whose halves may have been written apart."""
+        for k in range(i, i + many):
+            address = self._checked(k)
+            self._watch.read(self._name, address, k)
+            self._watch.read(self._name, address + self._item // 2, k)
+        return self._values[i : i + many]
+
+    def set_part(self, i: int, kind: Any, bits: int) -> None:
+        """Set a part of the vector seen as one of another type."""
+        size = np.dtype(kind).itemsize
+        k = i * size // self._item
+        self._watch.write(self._name, self._checked(k) + i * size % self._item, k)
+        self._values.view(kind)[i] = bits
 
     def __getitem__(self, i: int) -> Any:
         self._watch.read(self._name, self._checked(i), i)

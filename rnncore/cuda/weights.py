@@ -16,11 +16,12 @@ from ..plan.kernels import plan_of
 from ..plan.model import Plan, Product
 from ..reference.parameters import call_values
 from ..rounding import EXACT, Rounding
+from .copies import eights_of, in_block, in_blocks, pitch
 from .emit import emit
 from .space import Stay, after, here, mark, put, xp
 from .writer import Kernel, Tiling, padded
 
-__all__ = ["Code", "Packed", "Prepared", "Weights", "code_of", "prepare"]
+__all__ = ["Code", "Packed", "Prepared", "Weights", "code_of", "prepare", "rounded_words"]
 
 
 @dataclass(eq=False)
@@ -95,11 +96,11 @@ def prepare(
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """All that a kernel reads of the parameters, in one array; where its parts begin; columns of each matrix."""
+    """All that a kernel reads of the parameters, in one array; where its parts begin; sizes of each matrix."""
 
     flat: Any
     places: dict[str, int]
-    pads: tuple[int, ...]
+    sizes: dict[str, int]  # that a kernel's table has
     made: Any  # on which stream, so far (see `space.after`)
 
 
@@ -138,8 +139,12 @@ class Weights:
 
     def _packed(self, members: int, tiling: Tiling) -> Packed:
         parts, places, at = [], {}, 0
-        blocks = [self._shared_out(k, members, laned) for k, laned in enumerate(tiling.laned)]
-        named = {f"pack.{k}": [block.ravel()] for k, (block, _) in enumerate(blocks)}
+        sizes: dict[str, int] = {}
+        named = {}
+        for k in range(len(self.packs)):
+            block, more = self._shared_out(k, members, tiling)
+            named[f"pack.{k}"] = [block.ravel()]
+            sizes |= {f"{name}.{k}": n for name, n in more.items()}
         named |= {"vectors": self.vectors, "constants": [self.numbers], "numbers": self.scalars}
         for name, values in named.items():
             places[name] = at
@@ -147,22 +152,27 @@ class Weights:
                 many = padded(value.size)
                 parts += [value] if many == value.size else [value, xp.zeros(many - value.size, self.dtype)]
                 at += many
-        return Packed(xp.concatenate(parts), places, tuple(pad for _, pad in blocks), mark())
+        return Packed(xp.concatenate(parts), places, sizes, mark())
 
-    def _shared_out(self, k: int, members: int, laned: bool) -> tuple[Any, int]:
-        """A product's matrix member by member, and the columns of each: see `rnncore.cuda.product`."""
+    def _shared_out(self, k: int, members: int, tiling: Tiling) -> tuple[Any, dict[str, int]]:
+        """A product's matrix member by member, and its sizes: see `rnncore.cuda.product`, `rnncore.cuda.tensor`."""
         matrix, product = self.packs[k], self.kernel.products[k]
         columns, pad = _columns(tuple(self._number(s.dim) for s in product.slots), members, here())
         taken = xp.take(matrix, columns.array(), 1).reshape(len(matrix), members, pad)
-        if not laned:
-            return xp.ascontiguousarray(taken.transpose(1, 0, 2)), pad
         inner = [self._number(v.shape[0]) for v in product.operands]
-        made = xp.zeros((members, pad, sum(map(padded, inner))), self.dtype)
-        first = to = 0
-        for n in inner:
-            made[:, :, to : to + n] = taken[first : first + n].transpose(1, 2, 0)
-            first, to = first + n, to + padded(n)
-        return made, pad
+        if tiling.tensor:
+            return self._in_blocks(taken, inner, tiling.tensor, tiling.eights[k])
+        if not tiling.laned[k]:
+            return xp.ascontiguousarray(taken.transpose(1, 0, 2)), {"pad": pad}
+        return _by_column(taken, inner, [padded(n) for n in inner], pad), {"pad": pad}
+
+    def _in_blocks(self, taken: Any, inner: list[int], kind: str, eights: int) -> tuple[Any, dict[str, int]]:
+        """Columns in eights, as many as tiles of them have, and inner indices in blocks; rounded."""
+        members, many = taken.shape[1], in_block(kind)
+        columns = eights_of(taken.shape[2], eights)
+        made = _by_column(taken, inner, [in_blocks(n, kind) * many for n in inner], 8 * columns)
+        made = made.reshape(members, columns, 8, -1, many).transpose(0, 1, 3, 2, 4)
+        return rounded_words(xp.ascontiguousarray(made).ravel(), kind), {"pad": pitch(columns), "eights": columns}
 
     def _number(self, dim: Any) -> int:
         return dim if isinstance(dim, int) else self.sizes[dim]
@@ -188,6 +198,28 @@ class Weights:
             zeros = xp.zeros(self._number(slot.dim), self.dtype)
             parts.append(zeros if slot.bias is None else self._value(slot.bias))
         return parts[0] if len(parts) == 1 else xp.concatenate(parts)
+
+
+def rounded_words(values: Any, kind: str) -> Any:
+    """The words of a vector of float32 numbers, as float32 ones: rounded as the device does."""
+    bits = values.view(np.uint32)
+    if kind == "tf32":
+        near = (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)
+        return xp.where(xp.isfinite(values), near, bits).view(np.float32)
+    high = bits // np.uint32(1 << 16)
+    near = (bits + np.uint32(0x7FFF) + (high & np.uint32(1))) // np.uint32(1 << 16)
+    near = xp.where(xp.isfinite(values), near, xp.where(values == values, high, np.uint32(0x7FFF)))
+    return near.astype(np.uint16).view(np.float32)
+
+
+def _by_column(taken: Any, inner: list[int], wide: list[int], columns: int) -> Any:
+    """Matrices (inner, members, some columns) as (members, columns, inner), room for each operand as said."""
+    made = xp.zeros((taken.shape[1], columns, sum(wide)), taken.dtype)
+    first = to = 0
+    for n, room in zip(inner, wide):
+        made[:, : taken.shape[2], to : to + n] = taken[first : first + n].transpose(1, 2, 0)
+        first, to = first + n, to + room
+    return made
 
 
 @lru_cache(maxsize=256)

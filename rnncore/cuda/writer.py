@@ -10,6 +10,7 @@ from typing import Any
 from ..lang.graph import Node
 from ..lang.ops import OPS
 from ..plan.model import ONE, Plan, Product, reduces_positions
+from .copies import Copies
 
 __all__ = ["ANEW", "FUNCTION", "Kernel", "Tiling", "Writer", "padded"]
 
@@ -30,8 +31,8 @@ class Tiling:
     ``rows`` and ``columns`` of a product that are summed in registers; for each product of the loop, in the order of
     waves, whether all its weights are ``resident`` in shared memory, or those of the first inner indices alone, and
     whether the lanes of a warp share out its inner size rather than its columns: ``laned``. With ``tensor``, "tf32" or
-    "bf16", all products go through tensor cores, which round their operands so: a warp has sums of 16 rows and 32
-    columns, and weights lie as where lanes share.
+    "bf16", all products go through tensor cores, which round their operands so: a warp has sums of ``rows``, 16 or 32,
+    and of so many times eight columns of each product as ``eights`` says.
     """
 
     rows: int
@@ -39,6 +40,7 @@ class Tiling:
     resident: tuple[bool, ...]
     laned: tuple[bool, ...]
     tensor: str = ""
+    eights: tuple[int, ...] = ()
 
 
 @dataclass(eq=False)
@@ -57,6 +59,7 @@ class Kernel:
     dims: list[Any] = field(default_factory=list)
     columns: dict[str, Any] = field(default_factory=dict)  # of a row of work
     sums: list[Node] = field(default_factory=list)  # over units, a number each row, in shared memory
+    copies: list[tuple[Any, ...]] = field(default_factory=list)  # size symbols of the operands of each
 
 
 class Writer:
@@ -66,6 +69,8 @@ class Writer:
         self.plan, self.dtype, self.tiling, self.pretty = plan, dtype, tiling, pretty
         self.kernel = Kernel(plan, tiling)
         self.kernel.products = [product for wave in plan.waves for product in wave]
+        self.copies = Copies(plan, self.kernel.products, tiling.tensor)
+        self.kernel.copies = [tuple(dim for _, dim in operands) for operands in self.copies.lists]
         self.kernel.columns = dict(plan.columns)
         self.place = dict(plan.place)
         self.reduced: dict[int, tuple[str, str]] = {}  # where what is summed over units is put, by node
@@ -307,7 +312,7 @@ def _listed(node: Node, kind: str, table: dict[str, Node]) -> str:
 FUNCTION = {"and": "and_", "or": "or_", "not": "not_", "abs": "abs_"}
 _OWN = re.compile(
     r"(at|c|l|u|own|number|vector|wide|inner|groups|tops|items|at_[a-z]+|(first|step)_[a-z]+)\d+"
-    r"|[xy]\d_\d|(p|s|o|first|from|held|partial|sum|acc|at_z\d*)_.*|.*_shift"
+    r"|pack\d+|[xy]\d_\d|(p|s|o|first|from|held|partial|sum|acc|copy|at_z\d*)_.*|.*_shift"
 )
 _RESERVED = {
     "tape", "weights", "memory", "numbers", "counters", "chunk", "shm", "tid", "width", "slice_", "member", "t", "t0",
@@ -316,5 +321,5 @@ _RESERVED = {
     "coming", "earlier", "near", "load", "load4", "store", "sync", "add", "sub", "mul", "div", "neg", "exp", "log",
     "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "abs_", "maximum", "minimum", "where", "lt",
     "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "fma", "F", "lambda", "range", "min", "max", "draw", "more",
-    "portion", "quotient", "uniform",
+    "portion", "quotient", "uniform", "turn", "turns", "blocks", "step",
 }  # fmt: skip

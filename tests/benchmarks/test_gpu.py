@@ -177,8 +177,8 @@ def test_products_on_tensor_cores_take_their_time():
 
 
 def test_launches_round_as_they_are_asked_to():
-    net = gpu_rows.network("gru", 64)
-    texts = {kind: launches(net, 256, SMALL.properties(), kind)["forward"].text for kind in ("", "tf32", "bf16")}
+    net = gpu_rows.network("gru", 512)
+    texts = {kind: launches(net, 256, H200.properties(), kind)["forward"].text for kind in ("", "tf32", "bf16")}
     assert len(set(texts.values())) == 3 and "tile_bf16" in texts["bf16"] and "tile_bf16" not in texts[""]
     assert list(launches(net, 1, H200.properties(), what="infer")) == ["infer"]
 

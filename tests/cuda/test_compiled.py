@@ -125,18 +125,23 @@ def test_approximations_are_for_those_who_ask():
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
-@pytest.mark.parametrize("kind, form, cvt, many", [
-    ("tile_tf32", "m16n8k8.row.col.f32.tf32.tf32.f32", "cvt.rna.tf32.f32", 8),
-    ("tile_bf16", "m16n8k16.row.col.f32.bf16.bf16.f32", "cvt.rn.bf16x2.f32", 4),
+@pytest.mark.parametrize("kind, form, cvt, bits", [
+    ("tf32", "m16n8k8.row.col.f32.tf32.tf32.f32", "cvt.rna.tf32.f32", 32),
+    ("bf16", "m16n8k16.row.col.f32.bf16.bf16.f32", "cvt.rn.bf16.f32", 16),
 ])  # fmt: skip
-def test_tiles_are_products_of_tensor_cores(kind, form, cvt, many, capability):
-    """Four tiles of 8 columns, and one pair of loads of x for all of them."""
-    body = f"{kind}(tape, numbers[0], 64, 16, shared(float32), 0, 68, numbers[1], 0, numbers[2], memory, 0, 32)"
-    report = target.compiled(kernel("float32", body, f"\nfrom rnncore.cuda.tiles import {kind}\n"), capability)
-    trips, rest = divmod(report.ptx.count(f"mma.sync.aligned.{form}"), many)  # of the loop, unrolled
-    assert trips and not rest and cvt in report.ptx
-    assert report.ptx.count("ld.global.v4.f32") == 2 * trips and report.ptx.count("ld.shared.v4.f32") == 4 * trips
-    assert report.spill_stores == report.float64_instructions == report.stack_bytes == 0 and report.registers <= 128
+def test_tiles_are_products_of_tensor_cores(kind, form, cvt, bits, capability):
+    """Five tiles of 8 columns for each of two of 16 rows; nothing is rounded on the way, and no product is behind a
+    branch of its own."""
+    body = f"tile_{kind}(True, 5, tape, numbers[0], 64, 29, shared(float32), 0, 640, numbers[1], numbers[2], shared("
+    body += f"float32), 8192, 40)\nstore_{kind}(memory, thread(), load(weights, 0))"
+    more = f"\nfrom rnncore.cuda.tiles import tile_{kind}\nfrom rnncore.cuda.device import store_{kind}\n"
+    report = target.compiled(kernel("float32", body, more), capability)
+    trips, rest = divmod(report.ptx.count(f"mma.sync.aligned.{form}"), 2 * 2 * 5)  # of loops, unrolled
+    assert trips >= 4 and not rest and report.ptx.count(cvt) == 1
+    assert report.ptx.count("ld.global.v4.u32") == 4 * trips and report.ptx.count("ld.shared.v4.u32") == 5 * trips
+    assert report.ptx.count("st.shared.v2.f32") == 4 * 5
+    assert re.search(rf"st\.global\.[ub]{bits}", report.ptx)
+    assert report.spill_stores == report.float64_instructions == report.stack_bytes == 0 and report.registers <= 200
 
 
 @pytest.mark.parametrize("dtype, many", [("float32", 5), ("float64", 10)])

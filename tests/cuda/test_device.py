@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rnncore.cuda import target
+from rnncore.cuda.copies import in_block
 from rnncore.cuda.space import put, xp
 from rnncore.lang.ops import OPS
 
@@ -127,18 +128,23 @@ def test_much_shared_memory():
     assert launched(body, tape=[0], numbers=[size - 1], shared_bytes=4 * size) == [size - 1]
 
 
-@pytest.mark.parametrize("kind, bits", [("tile_tf32", 11), ("tile_bf16", 8)])
+@pytest.mark.parametrize("kind, bits", [("tf32", 11), ("bf16", 8)])
 def test_a_tile_on_tensor_cores(kind, bits):
     """Operands that are exact in the narrow type: sums are exact but for their own rounding."""
     rng = np.random.default_rng(0)
-    rows, columns, inner = 13, 27, 40
-    x, w = (rng.integers(-(2 ** (bits - 2)), 2 ** (bits - 2), (n, inner)) / 16 for n in (rows, columns))
+    rows, columns, many = 13, 24, in_block(kind)
+    x, w = (rng.integers(-(2 ** (bits - 2)), 2 ** (bits - 2), (n, 2 * many)) / 16 for n in (16, columns))
     body = f"""
-if thread() < WARP:
-    {kind}(weights, 0, {inner}, {rows}, weights, {rows * inner}, {inner}, {columns}, 0, {inner}, shared(float32), 0, 32)
+{shared_out(32 * many, f"store_{kind}(tape, i, load(weights, i))")}
+{shared_out(2 * columns * many, f"store_{kind}(tape, {32 * many} + i, load(weights, {32 * many} + i))")}
 sync()
-{shared_out(rows * columns, f"store(tape, i, load(shared(float32), i // {columns} * 32 + i % {columns}))")}
+if thread() < WARP:
+    tile_{kind}(False, 3, tape, 0, 512, {rows}, tape, 512, 256, 0, 2, shared(float32), 0, 32)
+sync()
+{shared_out(rows * columns, f"store(tape, 2048 + i, load(shared(float32), i // {columns} * 32 + i % {columns}))")}
 """
-    more = f"from rnncore.cuda.tiles import {kind}"
-    got = launched(body, tape=np.zeros(rows * columns), weights=[*x.ravel(), *w.ravel()], shared_bytes=2048, more=more)
-    np.testing.assert_allclose(got.reshape(rows, columns), x @ w.T, rtol=1e-5, atol=1e-3)
+    blocks = [m.reshape(-1, n, 2, many).transpose(0, 2, 1, 3).ravel() for m, n in ((x, 16), (w, 8))]
+    more = f"from rnncore.cuda.device import store_{kind}\nfrom rnncore.cuda.tiles import tile_{kind}"
+    tape, weights = np.zeros(2048 + rows * columns), np.concatenate(blocks)
+    got = launched(body, tape=tape, weights=weights, shared_bytes=2048, more=more)
+    np.testing.assert_allclose(got[2048:].reshape(rows, columns), x[:rows] @ w.T, rtol=1e-5, atol=1e-3)

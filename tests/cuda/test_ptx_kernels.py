@@ -182,3 +182,16 @@ def test_an_attention_decoder_agrees_with_the_cpu():
         got, _, (got_dx, _, found) = problem.back()
     want = {"output": y, "gradient of x": dx, "gradients": grads.flat}
     near({"output": got, "gradient of x": got_dx, "gradients": found.to("cpu").flat}, want)
+
+
+@pytest.mark.parametrize("cell, grid, kind", [
+    (rn.cells.lstm(9), (1, 2), "bf16"), (rn.cells.gru(5, reset="before"), (2, 1), "tf32"),
+    (rn.cells.gru(35), (1, 3), "bf16"),
+], ids=str)  # fmt: skip
+def test_tensor_cores_multiply_what_they_should(cell, grid, kind, monkeypatch):
+    """Off by the rounding of operands and no more."""
+    monkeypatch.setattr(geometry, "_TENSOR_LEAST", 1)
+    unit = {"tf32": 2.0**-11, "bf16": 2.0**-8}[kind]
+    net = rn.Network(cell, inputs=3)
+    seen, _ = agree(net, batch=17, time=3, bounds=(4 * unit, 8 * unit), to={"products": kind}, grid=grid)
+    assert len(seen) == 2 and all(f"tile_{kind}(" in one.text for one in seen)

@@ -213,6 +213,23 @@ def _bf16():
     return lambda a, b: floats.bf16(a) << np.uint32(16) | floats.bf16(b), ["f32", "f32"]
 
 
+@_rule(r"cvt\.rn\.bf16\.f32")
+def _bf16_alone():
+    return lambda a: floats.bf16(a).astype(np.uint16), ["f32"]
+
+
+@_rule(r"bfi\.b(32|64)")
+def _inserted(bits):
+    """The lowest bits of `a` in the place of those of `b`."""
+    one = TYPES[f"b{bits}"].type
+
+    def of(a, b, at, many):
+        mask = (one(1) << many.astype(one)) - one(1) << at.astype(one)
+        return b & ~mask | a << at.astype(one) & mask
+
+    return of, [f"b{bits}"] * 2 + ["u32"] * 2
+
+
 @_rule(r"cvta(?:\.to)?\.global\.u64")
 def _address():
     return lambda a: a, ["u64"]

@@ -13,7 +13,7 @@ import numpy as np
 
 __all__ = ["Race", "Watch"]
 
-_WORD, _SEVERAL = 4, -2
+_WORD, _SEVERAL = 2, -2
 
 
 class Race(RuntimeError):
