@@ -38,7 +38,7 @@ class Recorded:
     @property
     def resident(self) -> bool:
         """Whether all weights of the loop stay in shared memory."""
-        return not re.search(r"\bs_near_\d+\b", self.text)
+        return not re.search(r"\bs_near_\d+\b|, weights, at_pack\d", self.text)
 
 
 def launches(net: Any, batch: int, device: Any, products: str = "", what: str = "train") -> dict[str, Recorded]:

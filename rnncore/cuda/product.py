@@ -79,7 +79,7 @@ def _decomposed(k: int, share: str, top: str, group: str, q: str) -> list[str]:
 def _shared_memory(w: Writer) -> None:
     """Where resident weights, the sums of a wave's products, and the numbers of rows begin."""
     at = "0"
-    for k, resident in enumerate(w.tiling.resident):
+    for k in range(len(w.tiling.resident)):
         w.head.append(f"held_{k} = {at}")
         at = f"held_{k} + {_held(w, k)}"
     w.head.append(f"p_partials = {at}")

@@ -19,6 +19,7 @@ __all__ = ["tensor_cycles", "tensor_layouts"]
 
 _ROWS = (16, 32)  # of a warp's tile
 _EIGHTS = (4, 8)  # columns of a warp's tile, at most
+_FEW = 3  # where several products share a kernel's registers
 _PRODUCT = 1.6  # cycles of a multiprocessor for one product of 16 x 8 sums
 _TURN = 70  # cycles of a warp for a block of k that it is alone with
 _ENDS = 500  # until it has its first rows, and until its sums are there when it has had the last
@@ -34,8 +35,9 @@ def tensor_layouts(shape: Shape, device: Properties, slices: int, members: int) 
     """Launches of so many slices and members."""
     room = -(-shape.batch // slices)
     every = [eights_of(padded(shape.columns(k, members)), 1) for k in range(len(shape.products))]
-    for rows in _ROWS[: 1 if room <= _ROWS[0] else None]:
-        for most in _EIGHTS[: 1 if max(every, default=1) <= _EIGHTS[0] else None]:
+    alone = len(every) == 1
+    for rows in _ROWS[: None if alone and room > _ROWS[0] else 1]:
+        for most in _EIGHTS[: None if every[0] > _EIGHTS[0] else 1] if alone else (_FEW,):
             eights = tuple(-(-n // -(-n // most)) for n in every)
             for tile in _tiles(room):
                 found = _laid_out(shape, device, slices, members, rows, eights, tile)

@@ -137,7 +137,7 @@ def test_tiles_are_products_of_tensor_cores(kind, form, cvt, bits, capability):
     more = f"\nfrom rnncore.cuda.tiles import tile_{kind}\nfrom rnncore.cuda.device import store_{kind}\n"
     report = target.compiled(kernel("float32", body, more), capability)
     trips, rest = divmod(report.ptx.count(f"mma.sync.aligned.{form}"), 2 * 2 * 5)  # of loops, unrolled
-    assert trips >= 4 and not rest and report.ptx.count(cvt) == 1
+    assert trips >= 3 and not rest and report.ptx.count(cvt) == 1
     assert report.ptx.count("ld.global.v4.u32") == 4 * trips and report.ptx.count("ld.shared.v4.u32") == 5 * trips
     assert report.ptx.count("st.shared.v2.f32") == 4 * 5
     assert re.search(rf"st\.global\.[ub]{bits}", report.ptx)

@@ -135,16 +135,20 @@ def test_weights_that_lanes_read_some_of_anew_agree_with_the_cpu():
     assert "s_near_0" in seen[0].text and "(lane" in seen[0].text and seen[0].cooperative
 
 
-@pytest.mark.parametrize("kind", ["tf32", "bf16"])
-def test_tensor_cores_agree_with_their_simulation(kind, monkeypatch):
+@pytest.mark.parametrize("layer, grid, kind, batch", [
+    (rn.cells.vanilla(13), (1, 1), "tf32", 9), (rn.cells.vanilla(13), (1, 1), "bf16", 9),
+    (rn.cells.lstm(9), (1, 2), "bf16", 17), (rn.cells.gru(35), (1, 3), "bf16", 17),
+    (rn.cells.gru(5, reset="before"), (2, 1), "tf32", 18),
+], ids=str)  # fmt: skip
+def test_tensor_cores_agree_with_their_simulation(layer, grid, kind, batch, monkeypatch):
     """Operands are rounded to the same numbers: only sums differ, in their order."""
-    net = rn.Network(rn.cells.vanilla(13), inputs=3, outputs=2)
-    e = testing.example(net, batch=9, time=3, dtype="float32")
+    net = rn.Network(layer, inputs=3, outputs=2)
+    e = testing.example(net, batch=batch, time=3, dtype="float32")
     params = e.params.to("cuda", products=kind)
     with monkeypatch.context() as patch:
-        patch.setattr(launch, "chosen", lambda shape, device: geometry.laid_out(shape, device, 1, 1))
+        patch.setattr(launch, "chosen", lambda shape, device: geometry.laid_out(shape, device, *grid))
         want = passes(net, params, e)
-    with interpreted(grid=(1, 1)) as seen:
+    with interpreted(grid=grid) as seen:
         near(passes(net, params, e), want)
     assert len(seen) == 2 and all(f"tile_{kind}" in one.text for one in seen)
 
@@ -182,16 +186,3 @@ def test_an_attention_decoder_agrees_with_the_cpu():
         got, _, (got_dx, _, found) = problem.back()
     want = {"output": y, "gradient of x": dx, "gradients": grads.flat}
     near({"output": got, "gradient of x": got_dx, "gradients": found.to("cpu").flat}, want)
-
-
-@pytest.mark.parametrize("cell, grid, kind", [
-    (rn.cells.lstm(9), (1, 2), "bf16"), (rn.cells.gru(5, reset="before"), (2, 1), "tf32"),
-    (rn.cells.gru(35), (1, 3), "bf16"),
-], ids=str)  # fmt: skip
-def test_tensor_cores_multiply_what_they_should(cell, grid, kind, monkeypatch):
-    """Off by the rounding of operands and no more."""
-    monkeypatch.setattr(geometry, "_TENSOR_LEAST", 1)
-    unit = {"tf32": 2.0**-11, "bf16": 2.0**-8}[kind]
-    net = rn.Network(cell, inputs=3)
-    seen, _ = agree(net, batch=17, time=3, bounds=(4 * unit, 8 * unit), to={"products": kind}, grid=grid)
-    assert len(seen) == 2 and all(f"tile_{kind}(" in one.text for one in seen)
