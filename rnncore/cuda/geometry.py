@@ -20,7 +20,6 @@ __all__ = ["Geometry", "Shape", "chosen", "step_seconds"]
 
 _REGISTER_ROWS, _REGISTER_COLUMNS = (1, 2, 4, 8), 4  # of a product that a thread sums, or a warp together
 _TENSOR_LEAST = 8  # rows of a slice, for these to be worth more than sums in registers
-_TENSOR_SLICES = 3, 5, 6, 11, 12, 22  # besides halves of the device and powers of two
 _EACH = 2  # products of a step, for each to be laid out by itself
 _LEAST = 2  # shares of the inner size have at least so many terms for each thread
 
@@ -36,8 +35,7 @@ def chosen(shape: Shape, device: Properties) -> Geometry:
 def _candidates(shape: Shape, device: Properties):
     every, most = device.multiprocessors, max(shape.units, 1)
     halves = [every >> k for k in range(every.bit_length())]
-    counts = {n for k in halves for n in (k, 1 << k.bit_length() - 1)} | set(_TENSOR_SLICES if shape.tensor else ())
-    for slices in sorted(n for n in counts if n <= min(max(shape.batch, 1), every)):
+    for slices in sorted({n for k in halves for n in (k, 1 << k.bit_length() - 1) if n <= max(shape.batch, 1)}):
         few = min(every // slices, most)
         for members in sorted({1, few, 1 << few.bit_length() - 1}):
             for high, laned in _tiles(shape, -(-shape.batch // slices)):

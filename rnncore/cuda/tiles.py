@@ -139,7 +139,7 @@ def tile(half, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, w
     pair = zero, zero
     sums = pair, pair, pair, pair, pair, pair, pair, pair
     k = k0
-    if not tall:
+    if not tall and eights < 5:  # registers are there for more rows
         while k + 4 <= k1:  # what comes from afar is asked for at once
             p, q = rows_of(tall, x, own, k * 256), rows_of(tall, x, own, k * 256 + 256)
             r, s = rows_of(tall, x, own, k * 256 + 512), rows_of(tall, x, own, k * 256 + 768)
