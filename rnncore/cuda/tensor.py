@@ -106,7 +106,8 @@ def tile_of(w: Writer, product: Product, k: int) -> None:
     w.put(f"blocks, step = copy_wide_{c} // {ROW}, copy_wide_{c} // {ROW // COLUMN}")
     w.put(f"share = quotient(blocks + s_split_{k} - 1, s_split_{k})")
     w.put(f"at = partial_{k} + (e * s_tile + top * {high}) * s_pad_{k} + group * {8 * eights}")
-    w.put(f"tile_{tiling.tensor}({high > 16}, {eights},")
+    roomy = high <= 16 and eights < 5 and tiling.resident[k]  # addresses of weights that are far take registers, too
+    w.put(f"tile_{tiling.tensor}({high > 16}, {4 if roomy else 2}, {eights},")
     w.put(f"          memory, copy_now_{c} + ((i0 >> 4) + top * {high // 16}) * copy_wide_{c}, copy_wide_{c},")
     w.put(f"          min({high}, many - top * {high}), {matrix}, {start} + group * {eights} * step, step,")
     w.put(f"          e * share, min((e + 1) * share, blocks), shm, at, s_pad_{k})")

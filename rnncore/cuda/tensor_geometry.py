@@ -70,7 +70,7 @@ def _laid_out(
         size = columns[k] * _blocks(shape, k) * COLUMN * _BYTES
         resident.append(size <= left)
         left -= size if resident[-1] else 0
-    if (rows > _ROWS[0] or max(eights) > _EIGHTS[0]) and not all(resident):
+    if (rows > _ROWS[0] or max(eights, default=0) > _EIGHTS[0]) and not all(resident):
         return None  # addresses of weights that are far take the registers
     tiling = Tiling(rows, 8 * max(eights, default=1), tuple(resident), (True,) * len(every), shape.tensor, eights)
     return Geometry(slices, members, threads, tile, room, splits, (0,) * len(every), tiling, device.shared_bytes - left)

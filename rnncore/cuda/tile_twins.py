@@ -134,11 +134,11 @@ def _tile(half, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, 
             out[where + r * pitch + c] = np.float32(row @ column)
 
 
-def tile_bf16(tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
+def tile_bf16(tall, ahead, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
     """Sums of products of bfloat16 numbers, as `rnncore.cuda.tiles.tile_bf16` says."""
     yield from _tile(True, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch)
 
 
-def tile_tf32(tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
+def tile_tf32(tall, ahead, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
     """Sums of products of tf32 numbers, as `rnncore.cuda.tiles.tile_tf32` says."""
     yield from _tile(False, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch)

@@ -129,7 +129,7 @@ def set_rows(out, at, pitch, eights, row, rows, a, b):
 
 
 @function
-def tile(half, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
+def tile(half, tall, ahead, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
     """A warp's sums: see `tile_bf16`."""
     row, four, last = thread() % 32 // 4, thread() % 4 * 4, rows - 1
     low = at + four + row_at(stride, min(row, last)), at + four + row_at(stride, min(row + 8, last))
@@ -139,8 +139,8 @@ def tile(half, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, w
     pair = zero, zero
     sums = pair, pair, pair, pair, pair, pair, pair, pair
     k = k0
-    if not tall and eights < 5:  # registers are there for more rows
-        while k + 4 <= k1:  # what comes from afar is asked for at once
+    if ahead > 2:
+        while k + 4 <= k1:
             p, q = rows_of(tall, x, own, k * 256), rows_of(tall, x, own, k * 256 + 256)
             r, s = rows_of(tall, x, own, k * 256 + 512), rows_of(tall, x, own, k * 256 + 768)
             sums = added(half, tall, eights, p, w, column + k * 128, step, sums)
@@ -163,7 +163,7 @@ def tile(half, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, w
 
 
 @function
-def tile_bf16(tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
+def tile_bf16(tall, ahead, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
     """Sets ``out[where + r * pitch + c]`` to the sum over k of row r of `x` times column c of `w`.
 
     All lanes of a warp call it together; it holds no barrier.
@@ -172,6 +172,8 @@ def tile_bf16(tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, wh
     ----------
     tall : bool
         Whether there may be more than 16 rows, up to 32.
+    ahead : int
+        Blocks of k whose rows are asked for at once, as they come from afar: 2 or 4. They take registers.
     eights : int
         Columns, in eights: 1 to 8.
     x : float32 vector
@@ -185,10 +187,10 @@ def tile_bf16(tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, wh
     out : float32 vector
         `where` and `pitch` are even.
     """
-    tile(True, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch)
+    tile(True, tall, ahead, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch)
 
 
 @function
-def tile_tf32(tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
+def tile_tf32(tall, ahead, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch):
     """As `tile_bf16`, of tf32 numbers: a block of k has 16 of them."""
-    tile(False, tall, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch)
+    tile(False, tall, ahead, eights, x, at, stride, rows, w, first, step, k0, k1, out, where, pitch)

@@ -132,8 +132,8 @@ def test_approximations_are_for_those_who_ask():
 def test_tiles_are_products_of_tensor_cores(kind, form, cvt, bits, capability):
     """Five tiles of 8 columns for each of two of 16 rows; nothing is rounded on the way, and no product is behind a
     branch of its own."""
-    body = f"tile_{kind}(True, 5, tape, numbers[0], 64, 29, shared(float32), 0, 640, numbers[1], numbers[2], shared("
-    body += f"float32), 8192, 40)\nstore_{kind}(memory, thread(), load(weights, 0))"
+    body = f"tile_{kind}(True, 2, 5, tape, numbers[0], 64, 29, shared(float32), 0, 640, numbers[1], numbers[2], "
+    body += f"shared(float32), 8192, 40)\nstore_{kind}(memory, thread(), load(weights, 0))"
     more = f"\nfrom rnncore.cuda.tiles import tile_{kind}\nfrom rnncore.cuda.device import store_{kind}\n"
     report = target.compiled(kernel("float32", body, more), capability)
     trips, rest = divmod(report.ptx.count(f"mma.sync.aligned.{form}"), 2 * 2 * 5)  # of loops, unrolled

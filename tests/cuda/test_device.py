@@ -139,7 +139,7 @@ def test_a_tile_on_tensor_cores(kind, bits):
 {shared_out(2 * columns * many, f"store_{kind}(tape, {32 * many} + i, load(weights, {32 * many} + i))")}
 sync()
 if thread() < WARP:
-    tile_{kind}(False, 3, tape, 0, 512, {rows}, tape, 512, 256, 0, 2, shared(float32), 0, 32)
+    tile_{kind}(False, 4, 3, tape, 0, 512, {rows}, tape, 512, 256, 0, 2, shared(float32), 0, 32)
 sync()
 {shared_out(rows * columns, f"store(tape, 2048 + i, load(shared(float32), i // {columns} * 32 + i % {columns}))")}
 """

@@ -24,8 +24,8 @@ def kernel(tape, weights, memory, numbers, counters, chunk):
         store_{kind}(tape, i, load(memory, i))
         i += threads()
     {before}
-    tile_{kind}({tall}, {eights}, tape, numbers[0], numbers[1], numbers[2], weights, numbers[3], numbers[4], numbers[5],
-                numbers[6], s, numbers[7], numbers[8])
+    tile_{kind}({tall}, {ahead}, {eights}, tape, numbers[0], numbers[1], numbers[2], weights, numbers[3], numbers[4],
+                numbers[5], numbers[6], s, numbers[7], numbers[8])
     {after}
     i = thread()
     while i < 32 * 72:
@@ -38,7 +38,8 @@ WHERE, PITCH = 2, 70
 
 def text(kind, own=True, before="sync()", after="sync()", tall=True, eights=8, numbers=0):
     head = SOURCE if own else f"from rnncore.cuda.tiles import tile_{kind}\n"
-    return head + KERNEL.format(kind=kind, before=before, after=after, tall=tall, eights=eights, numbers=numbers)
+    given = {"tall": tall, "ahead": 2 if tall else 4, "eights": eights, "numbers": numbers}
+    return head + KERNEL.format(kind=kind, before=before, after=after, **given)
 
 
 def rounded(x, bits, away):
