@@ -1,7 +1,7 @@
 """Kernels of the benchmark's rows, compiled and linked for both devices of its model: nothing of them is spilled.
 
-Of all rows' training kernels these are the longest of every cell and of every tiling, which need the most registers;
-``python -m benchmarks.gpu --model 1`` compiles the float32 kernels of every row.
+Of all rows' training kernels these are the longest of every cell and of every kind of tiling, which need the most
+registers; ``python -m benchmarks.gpu --model 1 --shapes every`` compiles the kernels of every row.
 """
 
 from itertools import product
@@ -40,7 +40,7 @@ def longest():
     """The longest texts of each device, by what they are."""
     found = {}
     for device, cell, which, tiling, text in kernels():
-        form = tiling.rows, tiling.columns, tiling.tensor, tiling.laned
+        form = tiling.rows, tiling.tensor, all(tiling.resident), all(tiling.laned)
         for key in ((device.name, cell, which), (device.name, *form)):
             if len(text) > len(found.get(key, "")):
                 found[key] = text
