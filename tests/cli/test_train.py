@@ -206,16 +206,29 @@ def test_what_is_kept_of_an_interrupted_run_is_told(run, tmp_path, monkeypatch, 
     assert (status, err) == (130, f"rnncore: interrupted {told}\n")
 
 
+# As a shell in the foreground would: what a process in the background ignores, those that it starts ignore as well
+LISTENING = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("rnncore.cli", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_ctrl_c_in_the_middle_of_the_work(run, tmp_path):
     """A signal comes anywhere: exit status, one line, whole files, and it goes on."""
     options = [classes_table(tmp_path / "train.csv"), "--units", "4", "--checkpoint", "1", "-q", "--validation", "0"]
-    command = [sys.executable, "-m", "rnncore.cli", "train", *map(str, options), "--out", "o", "--epochs", "100000"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    began = time.monotonic()
-    while not (tmp_path / "o/run2.checkpoint").exists() and time.monotonic() - began < 100:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=60)[1]
+    command = [sys.executable, "-c", LISTENING, "train", *map(str, options), "--out", "o", "--epochs", "100000"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            began = time.monotonic()
+            while not (tmp_path / "o/run2.checkpoint").exists() and time.monotonic() - began < 100:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            told = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert process.returncode == 130
     found = re.fullmatch(
         r"\s*rnncore: interrupted in epoch (\d+) of 100000; with --resume the same command goes on from "
