@@ -29,6 +29,7 @@ RANKS = [
      "stepper", "stepper_type", "steps", "stream", "training_steps", "whole", "whole_training"},
     {"data", "diagnosis", "testing"},
     {"train"},
+    {"estimators"},
     {"cli"},
 ]  # fmt: skip
 RANK = {name: k for k, names in enumerate(RANKS) for name in names}
@@ -127,7 +128,9 @@ def test_a_plugin_imports_the_public_face_alone(path):
             assert not any(a.name.split(".")[0] == "rnncore" for a in node.names), f"{path}:{node.lineno}"
 
 
-HEAVY = ("numba", "llvmlite", "scipy", "matplotlib", "safetensors", "typer", "tqdm", "pandas", "torch", "jax")
+HEAVY = (
+    "numba", "llvmlite", "scipy", "sklearn", "matplotlib", "safetensors", "typer", "tqdm", "pandas", "torch", "jax"
+)  # fmt: skip
 
 
 def loaded_after(code):
