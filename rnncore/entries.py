@@ -127,8 +127,9 @@ def unknown(kind: str, name: str, names: list[str]) -> UnknownName:
     """The error of a name that is not among `names`: it lists them, and says which is nearest."""
     if not names:
         return UnknownName(f"no {kind} is called {name!r}: none is registered")
-    near = get_close_matches(str(name), names, n=1)
-    hint = f"did you mean {near[0]!r}? The" if near else "the"
+    spelled = {other.lower(): other for other in names}
+    near = get_close_matches(str(name).lower(), spelled, n=1)
+    hint = f"did you mean {spelled[near[0]]!r}? The" if near else "the"
     return UnknownName(f"no {kind} is called {name!r}; {hint} choices are: {', '.join(names)}")
 
 

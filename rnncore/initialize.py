@@ -111,7 +111,11 @@ def _values(how: Any, shape: tuple[int, ...], rng: np.random.Generator, path: st
     how = _chosen(how)
     if not isinstance(how, Bound) or how.component.kind != "initializer":
         raise InputError(f"the initialiser of {path!r} must be a number, a name or an initialiser, got {how!r}")
-    values = np.asarray(_called(how, shape, rng), dtype=np.float64)
+    given = _called(how, shape, rng)
+    try:
+        values = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"initialiser {how.name!r} gave no array of numbers for {path!r}: {error}") from error
     if values.shape != shape:
         raise InputError(f"initialiser {how.name!r} gave shape {values.shape} for {path!r}, expected {shape}")
     return values

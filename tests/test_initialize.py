@@ -35,6 +35,11 @@ def transposes(shapes, rng, *, gain=1.0):
 
 
 @initializer
+def gives_a_text(shape, rng):
+    return "orthogonal"
+
+
+@initializer
 def refuses(shape, rng, *, least=0):
     """Not as it is called."""
     raise ValueError("least is missing")
@@ -93,6 +98,7 @@ def test_any_role():
         ),
         ({"bias": too_short()}, r"'too_short' gave shape \(1,\) for '0.b_h'"),
         ({"recurrent": refuses()}, "initialiser 'refuses': least is missing"),
+        ({"recurrent": gives_a_text}, "'gives_a_text' gave no array of numbers for '0.W_hh': could not convert"),
         ({"biases": 0.0}, "'biases' is no role of parameters; roles are input, .*bias"),
     ],
 )

@@ -267,6 +267,8 @@ def test_what_is_registered_first_collects_the_others(monkeypatch):
 def test_an_unknown_name_lists_the_choices_and_the_nearest(fresh):
     register([tiny("alpha_cell"), tiny("beta_cell")])
     cells = Namespace("cell")
+    with pytest.raises(UnknownName, match="'ALPHA_CELL'; did you mean 'alpha_cell'"):
+        cells["ALPHA_CELL"]
     with pytest.raises(UnknownName, match=r"(?s)'alpha_sell'; did you mean 'alpha_cell'\?.*beta_cell"):
         _ = cells.alpha_sell
     with pytest.raises(InputError):

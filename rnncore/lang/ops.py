@@ -140,7 +140,7 @@ _ROWS = [
     Op("outer", 2, None, lambda g, n: (apply("matmul", g, n.args[1]), apply("matmul_t", g, n.args[0])),
        shape=lambda node, a, b: (a[0], b[0]), costly=True, linear=2),
     Op("transpose", 1, lambda a: np.swapaxes(a, -1, -2), lambda g, n: (apply("transpose", g),),
-       shape=lambda node, a: (a[1], a[0]), linear=1),
+       shape=shapes.transposed, linear=1),
     Op("draw", 2, draw, _none, shape=shapes.drawn, costly=True, whole=True),
     Op("eye", 1, meanings.eye, _none),
     Op("total", 1, np.sum, lambda g, n: (apply("spread", g, n.args[0]),), shape=lambda node, a: (), linear=1),

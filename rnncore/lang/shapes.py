@@ -7,7 +7,10 @@ from .drawing import DRAW
 from .graph import match
 from .origin import author_line, fail
 
-__all__ = ["along", "drawn", "is_position", "matmul", "matmul_t", "over", "pointwise", "positions_reduced", "reduced"]
+__all__ = [
+    "along", "drawn", "is_position", "matmul", "matmul_t", "over", "pointwise", "positions_reduced", "reduced",
+    "transposed",
+]  # fmt: skip
 
 
 def drawn(node, a, how):
@@ -61,6 +64,8 @@ def positions_reduced(node, a):
 
 def matmul(node, a, b):
     """Of a product with a matrix."""
+    if (len(a), len(b)) != (2, 1):
+        raise fail("`@` multiplies a fixed matrix by a vector, constant(A) @ h; an affine map is written w.name(x, h)")
     match(a[1], b[0], node.origin if node is not None else author_line())
     return (a[0],)
 
@@ -69,3 +74,13 @@ def matmul_t(node, a, b):
     """Of a product with a transposed matrix."""
     match(a[0], b[0], node.origin if node is not None else author_line())
     return (a[1],)
+
+
+def transposed(node, a):
+    """Of a matrix with its axes swapped."""
+    if len(a) != 2:
+        raise fail(
+            f"only a matrix has a transpose, got a {'vector' if a else 'scalar'}; each of the states is a vector, "
+            "and dot(a, b) the product of two"
+        )
+    return a[1], a[0]

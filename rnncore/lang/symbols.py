@@ -9,6 +9,7 @@ __all__ = ["Arithmetic"]
 _UFUNCS = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "less": "lt", "less_equal": "le",
     "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne",
+    "matmul": "matmul",
 }  # fmt: skip
 
 
@@ -104,6 +105,9 @@ class Arithmetic:
             raise fail(f"np.{ufunc.__name__} cannot take a symbol: use the functions of rnncore.lang")
         return self._op(name, *args)
 
+    def __array_function__(self, function, types, args, kwargs):
+        raise fail(f"np.{function.__name__} cannot take a symbol: use the functions of rnncore.lang")
+
     def __array__(self, *args, **kwargs):
         raise fail("a symbol is not an array: use the functions of rnncore.lang, not those of numpy")
 
@@ -125,9 +129,10 @@ class Arithmetic:
     __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = __mod__
 
     def __matmul__(self, other):
-        raise fail("write an affine map as w.name(x, h): there is no `@` between symbols")
+        return self._op("matmul", self, other)
 
-    __rmatmul__ = __matmul__
+    def __rmatmul__(self, other):
+        return self._op("matmul", other, self)
 
     def __getattr__(self, name):
         if name.startswith("__"):

@@ -183,7 +183,8 @@ def _last_line(error: BaseException, fn: Callable) -> Origin:
 
 
 def _returned(fn, returned, graph, leaf, states) -> tuple[dict[str, Node], bool]:
-    expected = f"the new {'state' if len(states) == 1 else 'states'} {', '.join(states)} in this order"
+    several = len(states) > 1
+    expected = f"the new states {', '.join(states)} in this order" if several else f"the new state {states[0]}"
     if returned is None:
         raise fail(f"{fn.__name__} returns nothing; return {expected}")
     values = list(returned) if isinstance(returned, (tuple, list)) else [returned]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .dims import Dim, Origin
-from .graph import Graph, Node
+from .graph import Graph, Node, match
 from .ops import apply, as_node
 from .origin import author_line, fail
 from .symbols import Arithmetic
@@ -67,12 +67,15 @@ def identity(matrix) -> Node:
 
 
 def scalar(source):
-    """``scalar(w.alpha)``: one learned number; ``scalar(dt)``: a further input of one number a step."""
+    """One number: ``scalar(w.alpha)`` learned, ``scalar(dt)`` an input, ``scalar(w.f(x, h))`` a vector of one unit."""
     if isinstance(source, Name):
         return source.as_scalar()
     if isinstance(source, Node) and source.op == "leaf" and source.attrs[0] == "input":
         return source.graph.leaf("input", source.attrs[1], (), "step")
-    raise fail("scalar() takes w.name or a further per-step input")
+    if isinstance(source, Node) and len(source.shape) == 1:
+        match(source.shape[0], Dim(number=1, origin=author_line()), author_line())
+        return apply("sum", source)
+    raise fail("scalar() takes w.name, a further input of a step, or a vector of one unit")
 
 
 class Name(Arithmetic):
@@ -138,6 +141,11 @@ class Name(Arithmetic):
         extra: Any = None
         if isinstance(operand, Operand):
             kind, value, extra = operand.kind, operand.value, operand.extra
+        if isinstance(value, (int, float, str)):
+            raise fail(
+                f"w.{self.name} cannot multiply {name}={value!r}: an operand is a symbol, "
+                "and the words of an affine map are bias, init and size"
+            )
         value = as_node(value, self.weights.graph)
         if len(value.shape) != 1:
             raise fail(f"operand {name!r} of w.{self.name} must be a vector, got a scalar")
@@ -192,6 +200,9 @@ class Weights:
             raise AttributeError(name)
         return Name(self, name)
 
+    def __call__(self, *operands, **named):
+        raise fail("an affine map has a name: w.n(x, h) uses the matrices W_xn and W_hn")
+
     def __getitem__(self, name: str) -> Name:
         if not isinstance(name, str) or not name.isidentifier():
             raise fail(f"a weight's name must be an identifier, got {name!r}")
@@ -216,8 +227,6 @@ class Weights:
     def parameter(self, key: tuple, role: str, shape: tuple, start) -> Node:
         if key in self.made:
             node, known = self.made[key]
-            from .graph import match
-
             for a, b in zip(node.shape, shape):
                 match(a, b, author_line())
             if start is not None and known.start is not None and start != known.start:

@@ -127,7 +127,7 @@ def a_remainder(w, x, h):
 
 
 def a_matrix_product(w, x, h):
-    return w.W @ h  # <- write an affine map as w.name(x, h)
+    return w.W @ h  # <- `@` multiplies a fixed matrix by a vector, constant(A) @ h; an affine map is written w.name
 
 
 def a_bare_array(w, x, h):
@@ -199,7 +199,34 @@ def a_map_that_gives_no_matrix(w, x, h):
 
 
 def a_scalar_of_a_state(w, x, h):
-    return h * scalar(h)  # <- scalar() takes w.name or a further per-step input
+    return h * scalar(h)  # <- 4 units were asked for, but the equations of 'a_scalar_of_a_state' fix
+
+def a_scalar_of_a_scalar(w, x, h):
+    return h * scalar(sum(h))  # <- scalar() takes w.name, a further input of a step, or a vector of one unit
+
+
+def a_scalar_of_several(w, x, h):
+    return h * scalar(w.n(x, size=2))  # <- sizes differ: 2 and 1
+
+
+def a_transposed_vector(w, x, h):
+    return h * h.T  # <- only a matrix has a transpose, got a vector
+
+
+def a_misspelt_word(w, x, h):
+    return w.n(x, h, biass=1)  # <- w.n cannot multiply biass=1: an operand is a symbol, and the words of
+
+
+def a_map_without_a_name(w, x, h):
+    return tanh(w(x, h))  # <- an affine map has a name: w.n(x, h)
+
+
+def a_reduction_of_numpy(w, x, h):
+    return h * np.mean(h)  # <- np.mean cannot take a symbol: use the functions of rnncore.lang
+
+
+def a_product_of_numpy(w, x, h):
+    return h * np.dot(x, h)  # <- np.dot cannot take a symbol
 
 
 def a_diagonal_between_sizes(w, x, h):

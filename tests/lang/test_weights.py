@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import rnncore as rn
-from rnncore.lang import cell, diag, identity, low_rank, mapped, scalar, sigmoid, tanh
+from rnncore.lang import cell, constant, diag, identity, low_rank, mapped, scalar, sigmoid, tanh
 from rnncore.lang.trace import trace
+from rnncore.testing import check_gradients
 
 
 def parameters(fn, **options):
@@ -80,6 +81,30 @@ def test_every_kind_of_weight():
         "zeta": ((), "scalar", -2),
         "free": (("units",), "vector", None),
     }
+
+
+def test_a_vector_of_one_is_a_scalar():
+    """HiPPO-LegS by Euler's method (Gu et al. 2020): a memory of its own size, written by one number, and a counter."""
+    k = np.arange(3)
+    A = np.tril(np.sqrt(np.outer(2 * k + 1, 2 * k + 1)), -1) + np.diag(k + 1.0)
+    B = np.sqrt(2 * k + 1.0)
+
+    @cell
+    def legs(w, x, h, m, t):
+        h = tanh(w.h(x, h, m))
+        steps = scalar(t) + 1
+        return h, m + (constant(B) * scalar(w.f(h=h)) - constant(A) @ m) / steps, t + 1
+
+    net = rn.Network(legs(4), inputs=2)
+    assert net.state_shapes == {"h": (4,), "m": (3,), "t": (1,)} and net.shapes["W_hf"] == (1, 4)
+    params, x = net.init(seed=0, dtype="float64"), np.random.default_rng(0).standard_normal((1, 5, 2))
+    h, m = np.zeros(4), np.zeros(3)
+    for t, x_t in enumerate(x[0]):
+        h = np.tanh(params["W_xh"] @ x_t + params["W_hh"] @ h + params["W_mh"] @ m + params["b_h"])
+        m = m + (B * (params["W_hf"] @ h + params["b_f"]) - A @ m) / (t + 1)
+    y, state = net(params, x)
+    assert np.allclose(y[0, -1], h, rtol=1e-13) and np.allclose(state["m"][0], m, rtol=1e-13) and state["t"] == 5
+    check_gradients(net)
 
 
 def test_a_weight_that_nothing_reads_is_no_parameter():
