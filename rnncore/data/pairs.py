@@ -88,7 +88,7 @@ def read_pairs(path: str | Path) -> Pairs:
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"cannot read {path}: {error}") from error
+        raise FileError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     pairs = []
     for number, line in enumerate(lines, 1):
         parts = line.split("\t")

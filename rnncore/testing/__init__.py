@@ -15,6 +15,8 @@ A test of a plugin runs every one::
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
     def test_my_cell(check):
         check(rn.Network(my_cell(17), inputs=3))
+
+`Speed` is a class of benchmarks for asv.
 """
 
 from .directions import Directions, complex_slope, directions
@@ -37,9 +39,10 @@ from .laws import (
     check_stream,
     check_tape,
 )
+from .speed import Speed
 
 __all__ = [
-    "CHECKS", "Directions", "Example", "check_bind", "check_checkpoints", "check_chunks", "check_curvature",
+    "CHECKS", "Directions", "Example", "Speed", "check_bind", "check_checkpoints", "check_chunks", "check_curvature",
     "check_determinism", "check_directions", "check_gradients", "check_inputs_untouched", "check_json", "check_kernel",
     "check_lengths", "check_list", "check_pickle", "check_stream", "check_tape", "close", "complex_slope", "directions",
     "example", "same_bits",
