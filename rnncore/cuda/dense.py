@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import threading
 import weakref
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = ["affine", "affine_backward", "multiply"]
 
 _OP_N, _OP_T = 0, 1  # of cublas_api.h, as all numbers here; those of types are library_types.h's
 _DEFAULT_ALGORITHM = -1
+_KEPT = 16  # handles of a thread, each with tens of MiB of the device: programs make streams without end
 _TYPES = {"float32": 0, "float64": 1}
 _COMPUTE = {("float32", ""): 68, ("float32", "tf32"): 77, ("float32", "bf16"): 75}
 _COMPUTE_64F = 70
@@ -95,12 +97,20 @@ def _blas() -> Any:
 
 
 class _Handle:
-    """A handle of the library, given back when the thread that made it ends."""
+    """A handle of the library, given back when the thread that made it ends, or for others.
+
+    Not by a forked child, which has nothing of the library; nor at the end of the process, which gives back all.
+    """
 
     def __init__(self):
         blas = _blas()
         self.number = blas.create()
-        weakref.finalize(self, blas.destroy, self.number)
+        weakref.finalize(self, _given_back, blas, self.number, os.getpid()).atexit = False
+
+
+def _given_back(blas: Any, number: int, process: int) -> None:
+    if os.getpid() == process:
+        blas.destroy(number)
 
 
 class _Handles(threading.local):
@@ -113,8 +123,9 @@ _handles = _Handles()
 
 def _handle() -> int:
     """This thread's handle for the current device and stream."""
-    key = here(), xp.cuda.get_current_stream().ptr
-    found = _handles.of.get(key)
-    if found is None:
-        found = _handles.of[key] = _Handle()
+    key, kept = (here(), xp.cuda.get_current_stream().ptr), _handles.of
+    found = kept.pop(key, None) or _Handle()
+    kept[key] = found  # the last that was used
+    if len(kept) > _KEPT:
+        del kept[next(iter(kept))]
     return found.number

@@ -110,6 +110,36 @@ def test_every_thread_has_a_handle_of_its_own():
     assert dense._handle() not in [a for a, _ in found]
 
 
+@pytest.fixture
+def handles(monkeypatch):
+    """What this thread has of the library's handles, none at first."""
+    monkeypatch.setattr(dense, "_handles", dense._Handles())
+    return dense._handles.of
+
+
+def test_a_thread_keeps_the_handles_that_it_used_last(handles):
+    """Each has memory of the device, and a program may make a stream for every call."""
+    for _ in range(2 * dense._KEPT):
+        with xp.cuda.Stream(non_blocking=True):
+            dense._handle()
+        last = dense._handle()  # of the stream that is always there
+    assert len(handles) <= dense._KEPT and last in [one.number for one in handles.values()]
+
+
+@pytest.mark.skipif(not target.simulated, reason="the library itself is there")
+def test_handles_are_given_back_by_the_process_that_made_them(handles, monkeypatch):
+    from rnncore.cuda import standin_blas
+
+    first = dense._handle()
+    handles.clear()
+    assert first not in standin_blas._handles
+    second = dense._handle()
+    with monkeypatch.context() as patch:
+        patch.setattr(dense.os, "getpid", lambda: -1)  # a forked child, whose threads are gone
+        handles.clear()
+    assert standin_blas._handles.pop(second, "given back") is None
+
+
 @pytest.mark.skipif(not target.simulated, reason="the library itself is there")
 @pytest.mark.parametrize("place, value", [
     (0, 0), (1, 2), (2, 2), (3, 4), (4, 5), (5, 4), (7, 8), (8, 1), (9, 2), (11, 1), (12, 1), (15, 1), (16, 2),
