@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnncore.cuda.geometry import Shape, _near, chosen, laid_out, step_seconds
+from rnncore.cuda.shapes import THREADS
 from rnncore.cuda.target import Properties
 from rnncore.cuda.writer import padded
 
@@ -35,6 +36,12 @@ def test_every_layout_fits_and_covers_the_batch(units, batch, sums, item, device
     for k, (split, laned) in enumerate(zip(found.splits, found.tiling.laned)):
         assert 1 <= split <= units + 3
         assert not laned or split * device.warp <= found.threads, k
+
+
+def test_a_block_has_registers_whatever_its_kernel_takes():
+    """Each warp's by 256, of 64 Ki a block (CUDA C++ programming guide, compute capabilities): up to 255 a thread."""
+    warps, each = THREADS // H200.warp, -(-255 * H200.warp // 256) * 256
+    assert THREADS % H200.warp == 0 and warps * each <= 65536
 
 
 @settings(max_examples=60, deadline=None)

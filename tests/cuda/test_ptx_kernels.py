@@ -19,7 +19,9 @@ if target.missing_to_compile():
 if not target.simulated:
     pytest.skip("on a GPU the kernels themselves are run", allow_module_level=True)
 
+from ptx import device as interpreter
 from ptx.device import SMALL, interpreted
+from ptx.memory import Global
 
 AMPERE = replace(SMALL, capability=(8, 0))
 NARROW = replace(SMALL, shared_bytes=640)  # no room for all weights
@@ -99,6 +101,41 @@ def test_code_of_both_generations_gives_the_same_bits():
 ], ids=["two directions", "two layers and dropout"])  # fmt: skip
 def test_topologies_agree_with_the_cpu(net):
     agree(net, grid=(2, 1))
+
+
+FAR, LATE = 3 * 2**31, 2**29 + 20  # numbers from an array's first, and rows: neither fits in 32 bits of bytes
+
+
+class Before(Global):
+    """Arrays that seem to begin long before they do."""
+
+    def __init__(self, arrays):
+        super().__init__(arrays)
+        self.addresses[:3] = [address - 4 * FAR for address in self.addresses[:3]]
+
+
+def late(self, numbers):
+    """The table of a launch as in such an array, after so many rows."""
+    kernel, sizes = self.frame.kernel, self.frame.sizes
+    assert not self.plan.history, "its first row would have to be early"
+    for k, name in enumerate(kernel.pointers):
+        if name not in ("counts", "offsets", "starts"):
+            numbers[k] += FAR - LATE * (name != "work" and sizes.get(f"ld.{name}", 0))  # work is of the chunk alone
+    offsets = numbers[kernel.pointers.index("offsets")]
+    numbers[offsets : offsets + len(self.layout.offsets)] += LATE
+    return numbers
+
+
+def test_places_beyond_32_bits_are_found(monkeypatch):
+    """Of arrays of more than 16 GB, of which only what is touched is there."""
+    e = testing.example(VANILLA, batch=3, time=4, dtype="float32")
+    table = launch.Launch._numbers
+    monkeypatch.setattr(interpreter, "Global", Before)
+    monkeypatch.setattr(launch.Launch, "_numbers", lambda self: late(self, table(self)))
+    with interpreted(grid=(1, 2)) as seen:
+        got, _ = VANILLA(e.params.to("cuda"), e.x, **e.given)
+    near({"output": got}, {"output": VANILLA(e.params, e.x, **e.given)[0]})
+    assert len(seen) == 1 and seen[0].cooperative
 
 
 def test_float64_agrees_with_the_cpu():
