@@ -34,6 +34,7 @@ class Backend(Protocol):
     device: str
     xp: Any
     array_type: type
+    check: Callable[[], None]  # an InputError where nothing can be computed now
     empty: Callable[..., Any]  # (shape, dtype)
     zeros: Callable[..., Any]
     put: Callable[[np.ndarray], Any]  # a copy of a host array on the device
@@ -66,7 +67,8 @@ def backend_of(device: str, rounding: Rounding = EXACT) -> Backend:
     Raises
     ------
     InputError
-        There is no such device, or something is missing to use it; the text says what to install.
+        There is no such device, or something is missing to use it: the text says what to install; or nothing can be
+        computed on it here and now.
     """
     found = _loaded.get(device)
     if found is None:
@@ -77,6 +79,7 @@ def backend_of(device: str, rounding: Rounding = EXACT) -> Backend:
             if reason is not None:
                 raise InputError(f"device {device!r} is not available: {reason}")
         found = _loaded[device] = importlib.import_module(_MODULES[device], __package__)
+    found.check()
     return found.rounding(rounding) if any(rounding) else found
 
 

@@ -59,6 +59,6 @@ def shown_as(value):
 names = ("prepare", "loop_forward", "loop_backward", "checkpointed_forward", "affine", "affine_backward")
 backend = SimpleNamespace(
     device="cuda", xp=standin, array_type=standin.ndarray, put=standin.asarray, get=get, index=index, taken=taken,
-    shown_as=shown_as, beside=cpu.beside, empty=behind(cpu.empty), zeros=behind(cpu.zeros),
+    shown_as=shown_as, beside=cpu.beside, check=cpu.check, empty=behind(cpu.empty), zeros=behind(cpu.zeros),
     **{name: behind(getattr(cpu, name)) for name in names},
 )  # fmt: skip

@@ -15,13 +15,17 @@ from .memory import empty, zeros
 from .run import loop_forward, prepare
 
 __all__ = [
-    "affine", "affine_backward", "array_type", "beside", "checkpointed_forward", "device", "empty", "get", "index",
-    "loop_backward", "loop_forward", "prepare", "put", "xp", "zeros",
+    "affine", "affine_backward", "array_type", "beside", "check", "checkpointed_forward", "device", "empty", "get",
+    "index", "loop_backward", "loop_forward", "prepare", "put", "xp", "zeros",
 ]  # fmt: skip
 
 device = "cpu"
 xp = np
 array_type = np.ndarray
+
+
+def check() -> None:
+    """Nothing is in the way."""
 
 
 def beside(*_: Any) -> AbstractContextManager[Callable[[], AbstractContextManager[None]]]:

@@ -16,16 +16,33 @@ from .back import loop_backward
 from .beside import beside
 from .checkpoint import checkpointed_forward
 from .dense import affine, affine_backward
+from .driver import lost
 from .run import loop_forward, prepare
 from .space import put, xp
 
 __all__ = [
-    "affine", "affine_backward", "array_type", "beside", "checkpointed_forward", "device", "empty", "get", "index",
-    "loop_backward", "loop_forward", "prepare", "put", "rounding", "shown_as", "taken", "xp", "zeros",
+    "affine", "affine_backward", "array_type", "beside", "check", "checkpointed_forward", "device", "empty", "get",
+    "index", "loop_backward", "loop_forward", "prepare", "put", "rounding", "shown_as", "taken", "xp", "zeros",
 ]  # fmt: skip
 
 device = "cuda"
 _TENSOR_CORES = (8, 0)  # the least capability whose tensor cores take tf32 and bfloat16
+
+
+def check() -> None:
+    """What is said of a device before anything is computed.
+
+    Raises
+    ------
+    InputError
+        The process was forked from one that uses the device; or the current stream is captured in a graph, which would
+        go on to use memory that a call has given back.
+    """
+    reason = None if target.simulated else lost()
+    if reason is None and xp.cuda.get_current_stream().is_capturing():
+        reason = "its current stream is captured in a CUDA graph, of which no call can be a part"
+    if reason is not None:
+        raise InputError(f"device 'cuda' is not available: {reason}")
 
 
 def empty(shape: tuple[int, ...], dtype) -> Any:

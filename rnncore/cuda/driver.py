@@ -6,13 +6,14 @@ Everything happens in the context that is current, which CuPy, PyTorch and JAX s
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_int, c_size_t, c_uint, c_void_p
 from functools import cache
 from typing import Any
 
-__all__ = ["Driver", "DriverError", "driver", "unavailable"]
+__all__ = ["Driver", "DriverError", "driver", "lost", "unavailable"]
 
 # The numbers of cuda.h
 _THREADS, _MULTIPROCESSORS, _MAJOR, _MINOR, _COOPERATIVE, _SHARED = 1, 16, 75, 76, 95, 97
@@ -34,7 +35,7 @@ class Driver:
     """
 
     def __init__(self, library: Any):
-        self._library = library
+        self._library, self.process = library, os.getpid()
         self._call("cuInit", 0)
 
     def _call(self, name: str, *args: Any) -> None:
@@ -133,6 +134,10 @@ class Driver:
 
 
 @cache
+def _of_this_machine() -> Driver:
+    return Driver(ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"))
+
+
 def driver() -> Driver:
     """The driver of this machine.
 
@@ -141,9 +146,25 @@ def driver() -> Driver:
     OSError
         If none is installed.
     DriverError
-        If it finds no device, or is too old for one.
+        If it finds no device, or is too old for one; or the process was forked from one that had called it, for which
+        the driver does nothing (CUDA C++ programming guide, "Initialization").
     """
-    return Driver(ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"))
+    found = _of_this_machine()
+    if found.process != os.getpid():
+        raise DriverError(
+            "this process was forked from one that uses the GPU, in which nothing of it works: start processes with "
+            "multiprocessing.get_context('spawn')"
+        )
+    return found
+
+
+def lost() -> str | None:
+    """Why a device that was there is of no use to this process, in a few words; None if it is."""
+    try:
+        driver()
+    except DriverError as error:
+        return str(error)
+    return None
 
 
 def unavailable() -> str | None:

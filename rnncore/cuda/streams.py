@@ -64,6 +64,7 @@ class Stream:
         self.ptr = handle if handle is not None else 0 if null else 4096 + self.number
         self.device_id = -1 if null or ptds else 0
         self.clock: Clock = {}
+        self.capturing = False
         self._known[self.ptr] = self
 
     @classmethod
@@ -88,6 +89,17 @@ class Stream:
 
     def synchronize(self) -> None:
         merge(_host(), self.clock)
+
+    def begin_capture(self, mode: int | None = None) -> None:
+        if not self.ptr:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        self.capturing = True
+
+    def end_capture(self) -> None:
+        self.capturing = False
+
+    def is_capturing(self) -> bool:
+        return self.capturing
 
     def tick(self) -> int:
         """One thing more is given to the stream: what names it, and when."""

@@ -200,6 +200,26 @@ def test_what_is_for_the_cpu_alone_says_so():
     testing.same_bits("bound", run(x), net(params, x))
 
 
+def test_calls_that_would_be_captured_in_a_graph_are_one_clear_error():
+    """Its replays would use memory that the call has given back."""
+    params, x = net.init(device="cuda"), np.ones((2, 3, 2), "float32")
+    run, stream = net.bind(params), space.xp.cuda.Stream(non_blocking=True)
+    y, _, tape = net.forward(params, x)
+    with stream:
+        stream.begin_capture()
+        try:
+            for call in (net, net.forward):
+                with pytest.raises(InputError, match="'cuda' is not available: .* captured in a CUDA graph"):
+                    call(params, x)
+            with pytest.raises(InputError, match="captured"):
+                run(space.put(x) if target.simulated else y)
+            with pytest.raises(InputError, match="captured"):
+                net.backward(params, tape, y)
+        finally:
+            stream.end_capture()
+    testing.same_bits("afterwards", run(x), (y, run(x)[1]))
+
+
 def test_more_than_a_kernel_counts_is_an_error(monkeypatch):
     monkeypatch.setattr("rnncore.cuda.launch._MOST", 4)
     with pytest.raises(InputError, match="a kernel counts up to 4 on a GPU, this call needs [0-9]+: give fewer"):

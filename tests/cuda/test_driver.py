@@ -2,6 +2,7 @@
 
 import ast
 import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,32 @@ def test_why_there_is_no_gpu(library, words, monkeypatch):
     monkeypatch.setattr(drivers, "driver", lambda: Driver(library()))
     with pytest.raises(AssertionError, match=words):
         raise AssertionError(drivers.unavailable())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_forked_child_is_told_that_the_gpu_is_its_parents(monkeypatch):
+    made = Driver(Fake())
+    monkeypatch.setattr(drivers, "_of_this_machine", lambda: made)
+    assert drivers.driver() is made and drivers.lost() is None
+    if (child := os.fork()) == 0:
+        told = [text and "forked from one that uses the GPU" in text and "'spawn'" in text
+                for text in (drivers.lost(), drivers.unavailable())]  # fmt: skip
+        os._exit(0 if all(told) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(target.missing() is not None, reason="needs a GPU or the simulator")
+def test_what_a_child_lost_is_an_error_before_anything_is_computed(monkeypatch):
+    import rnncore as rn
+    from rnncore.cuda import backend
+
+    net = rn.Network(rn.cells.vanilla(2), inputs=2)
+    params = net.init(device="cuda")
+    monkeypatch.setattr(target, "simulated", False)
+    monkeypatch.setattr(backend, "lost", lambda: "it is its parent's")
+    with pytest.raises(rn.InputError, match="device 'cuda' is not available: it is its parent's"):
+        net(params, np.ones((1, 1, 2)))
 
 
 def test_what_is_missing_is_one_sentence_that_says_what_to_install(monkeypatch):
