@@ -61,7 +61,7 @@ def read_plugin(plugin: Any, name: str) -> tuple[list[Component], dict[str, dict
     for kind, hook in KINDS.items():
         try:
             for given in getattr(manager.hook, hook)():
-                components += checked(given, kind, f"hook {hook}")
+                components += checked(given, kind)
         except (Exception, SystemExit) as error:
             errors.append(f"hook {hook}: {told(error)}")
     try:
@@ -91,17 +91,17 @@ def _managed(plugin: Any, name: str) -> pluggy.PluginManager:
     return manager
 
 
-def checked(given: Any, kind: str | None, where: str) -> list[Component]:
-    """`given` as a list, if it holds components only (of one kind, where one is named)."""
+def checked(given: Any, kind: str | None, where: str = "") -> list[Component]:
+    """`given` as a list, if it holds components only (of one kind, where one is named); `where` begins an error."""
     wanted = f"a list of components made with @{kind}" if kind else "a component, a module or a list"
     if not isinstance(given, Iterable) or isinstance(given, (str, Mapping)):
-        raise PluginError(f"{where}: expected {wanted}, got {given!r}")
+        raise PluginError(f"{where}expected {wanted}, got {given!r}")
     components = list(given)
     for item in components:
         if not isinstance(item, Component):
-            raise PluginError(f"{where}: expected {wanted}, but an item is {item!r}")
+            raise PluginError(f"{where}expected {wanted}, but an item is {item!r}")
         if item.kind != kind and (kind or item.kind not in KINDS):
-            raise PluginError(f"{where}: expected {wanted}, but {item.name!r} is a {item.kind}")
+            raise PluginError(f"{where}expected {wanted}, but {item.name!r} is a {item.kind}")
     return components
 
 

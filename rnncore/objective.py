@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .backends import Backend, backend_of, chosen, namespace
+from .backends import Backend, backend_of, chosen, device_of, namespace
 from .compiled_loss import loss_of_rows, loss_step
 from .errors import InputError
 from .forking import renewed
@@ -23,8 +23,8 @@ from .reference.interpreter import Program
 from .registry import current
 
 __all__ = [
-    "as_loss", "check_reduction", "compared", "loss_grads_and_state", "network_loss", "reduced", "second_derivative",
-    "target_rows", "task_of", "value_and_gradient",
+    "as_loss", "check_outputs", "check_reduction", "compared", "loss_grads_and_state", "network_loss", "reduced",
+    "second_derivative", "target_rows", "task_of", "value_and_gradient",
 ]  # fmt: skip
 
 
@@ -36,6 +36,8 @@ class _Traced:
     value: Program
     both: Program
     second: Program
+    constants: dict[tuple[str, str], np.ndarray]
+    outputs: int | None  # where the equations fix their number
 
 
 _lock = renewed(threading.Lock())
@@ -85,14 +87,23 @@ def _trace(loss: Bound) -> _Traced:
 
 def _programs(loss: Bound) -> _Traced:
     graph = Graph()
-    value, gradient, _ = _equations(loss, graph)
+    value, gradient, size = _equations(loss, graph)
     o = graph.leaf("input", "o", gradient.shape, "step")
     value_only = Program({"value": value})
     both = {"value": value, "gradient": gradient}
     with pinned_origin(gradient.origin):
         moved = tangent([gradient], {o: graph.leaf("input", "do", o.shape, "step")}).get(gradient.id)
     second = {**both, "second": graph.const(0.0) if moved is None else moved}
-    return _Traced(value_only, Program(both), Program(second))
+    constants = {("array", key): array for key, array in graph.arrays.items()}
+    outputs = size.resolved if isinstance(size.resolved, int) else None
+    return _Traced(value_only, Program(both), Program(second), constants, outputs)
+
+
+def check_outputs(loss: Bound, outputs: int) -> None:
+    """Raise `InputError` where the equations of a loss are of another number of outputs."""
+    wanted = _trace(loss).outputs
+    if wanted not in (None, outputs):
+        raise InputError(f"the equations of loss {loss.name!r} are of {wanted} outputs, the network has {outputs}")
 
 
 class _Sizes(dict):
@@ -116,7 +127,7 @@ def value_and_gradient(
         each, gradients = loss_of_rows(loss_step(loss, _equations), o, target, backend)
         return each.astype(np.float64), gradients
     traced = _trace(loss)
-    leaves = {("input", "o"): o, ("input", "target"): target}
+    leaves = {**_constants(traced, o), ("input", "o"): o, ("input", "target"): target}
     values = (traced.both if gradient else traced.value)(leaves, _Sizes(o.shape[1]))
     each = np.broadcast_to(values["value"], (len(o),))
     if not gradient:
@@ -124,10 +135,18 @@ def value_and_gradient(
     return each, np.broadcast_to(values["gradient"], o.shape)
 
 
+def _constants(traced: _Traced, o: Any) -> dict[tuple[str, str], Any]:
+    """The fixed arrays of a loss where the outputs are, in their dtype."""
+    device = device_of(o)
+    xp = namespace(None if device is None else backend_of(device))
+    return {key: xp.asarray(array, o.dtype) for key, array in traced.constants.items()}
+
+
 def second_derivative(loss: Bound, o: np.ndarray, do: np.ndarray, target: np.ndarray):
     """Loss of every row (rows,), its gradient, and the product of its Hessian with `do`, each (rows, outputs)."""
-    leaves = {("input", "o"): o, ("input", "do"): do, ("input", "target"): target}
-    values = _trace(loss).second(leaves, _Sizes(o.shape[1]))
+    traced = _trace(loss)
+    leaves = {**_constants(traced, o), ("input", "o"): o, ("input", "do"): do, ("input", "target"): target}
+    values = traced.second(leaves, _Sizes(o.shape[1]))
     return np.broadcast_to(values["value"], (len(o),)), values["gradient"], values["second"]
 
 
@@ -208,6 +227,7 @@ def reduced(each: np.ndarray, reduction: str) -> float:
 
 def compared(loss: Bound, target, net, batch, dtype) -> np.ndarray:
     """Target rows as a loss reads them: numbers as they are, classes one-hot."""
+    check_outputs(loss, net.outputs or net.features)
     rows, backend = target_rows(loss, target, net, batch.out), batch.backend
     if loss.component.target == "class":
         return _one_hot(rows, net.outputs or net.features, dtype, backend)

@@ -5,8 +5,10 @@ import pytest
 import stress
 
 import rnncore as rn
+from rnncore import objective
 from rnncore.errors import InputError, LanguageError
-from rnncore.lang import dot, loss, mean, softplus, sum
+from rnncore.lang import constant, dot, exp, log, loss, max, mean, softplus, sum
+from rnncore.train import Trainer
 
 rng = np.random.default_rng(0)
 B, T, K = 4, 5, 3
@@ -138,6 +140,60 @@ def test_a_loss_of_the_users_own_needs_no_registration():
     chosen = np.take_along_axis(o, classes[..., None], -1)
     want = np.logaddexp(0, 1 + o - chosen).sum(-1).mean()
     assert net.loss(params, x, classes, loss=hinge) == pytest.approx(want, rel=1e-12)
+
+
+@loss(target="class")
+def weighted(o, target):
+    """Cross-entropy with a weight for each class."""
+    e = exp(o - max(o))
+    return dot(constant([1.0, 2.0, 4.0]), target) * (log(sum(e)) + max(o) - dot(o, target))
+
+
+@loss
+def mahalanobis(o, target):
+    e = o - target
+    return dot(e, constant([[2.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]]) @ e)
+
+
+def test_a_loss_with_fixed_arrays():
+    net = net_of()
+    params, classes = net.init(dtype="float64"), rng.integers(0, K, (B, T))
+    o = net(params, x)[0]
+    each = np.logaddexp.reduce(o, -1) - np.take_along_axis(o, classes[..., None], -1)[..., 0]
+    want = (np.array([1.0, 2, 4])[classes] * each).mean()
+    assert net.loss(params, x, classes, loss=weighted) == pytest.approx(want, rel=1e-12)
+    e = o - 1
+    want = np.einsum("bti,ij,btj->bt", e, [[2, 1, 0], [1, 2, 0.5], [0, 0.5, 1]], e).mean()
+    assert net.loss(params, x, np.ones_like(o), loss=mahalanobis) == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize("of", [weighted, mahalanobis])
+def test_the_derivatives_of_a_loss_with_fixed_arrays(of, monkeypatch):
+    net = net_of()
+    target = rng.integers(0, K, (B, T)) if of is weighted else rng.standard_normal((B, T, K))
+    params = net.init(dtype="float64")
+    direction = params.with_flat(rng.standard_normal(params.flat.size))
+    value, grads = net.loss_and_grad(params, x, target, loss=of)
+    ahead, behind = (params.with_flat(params.flat + h * direction.flat) for h in (1e-6, -1e-6))
+    slope = (net.loss(ahead, x, target, loss=of) - net.loss(behind, x, target, loss=of)) / 2e-6
+    assert grads.flat @ direction.flat == pytest.approx(slope, rel=1e-6)
+    curved = net.hvp(params, x, target, direction, loss=of)[2].flat
+    bent = net.loss_and_grad(ahead, x, target, loss=of)[1].flat - net.loss_and_grad(behind, x, target, loss=of)[1].flat
+    assert np.abs(curved - bent / 2e-6).max() <= 1e-6 * np.abs(curved).max()
+    monkeypatch.setattr(objective, "_COMPILED", 0)
+    again, compiled = net.loss_and_grad(params, x, target, loss=of)
+    assert again == pytest.approx(value, rel=1e-13) and np.abs(compiled.flat - grads.flat).max() <= 1e-13
+    assert net.loss_and_grad(net.init(), x, target, loss=of)[1].dtype == np.float32
+
+
+def test_a_loss_of_another_number_of_outputs_is_refused():
+    net = rn.Network(stress.simple(4), inputs=2, outputs=4)
+    wrong = "the equations of loss 'weighted' are of 3 outputs, the network has 4"
+    for call in (net.loss, net.loss_and_grad):
+        with pytest.raises(InputError, match=wrong):
+            call(net.init(), np.zeros((B, T, 2)), np.zeros((B, T), int), loss=weighted)
+    with pytest.raises(InputError, match=wrong):
+        Trainer(net, loss=weighted, optimizer="adam")
 
 
 @pytest.mark.parametrize("write, words", [

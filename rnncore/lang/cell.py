@@ -182,9 +182,9 @@ def sizes_of(layer: Stepped, given: Mapping[str, int]) -> dict[Any, int]:
     sizes |= {s: s for s in symbols if isinstance(s, int)}
     for a, b, origin in step.equal:
         if sizes[a] != sizes[b]:
+            got, other = (f"{sizes[s]} (that of {s!r})" if isinstance(s, str) else str(s) for s in (a, b))
             raise LanguageError(
-                f"the equations make the sizes of {a!r} and {b!r} equal, but they are {sizes[a]} and {sizes[b]}",
-                *(origin or (None, None)),
+                f"sizes differ: {got} and {other}, which these equations make equal", *(origin or (None, None))
             )
     for prefix, member in layer.members:
         if prefix + UNITS not in symbols:

@@ -88,6 +88,8 @@ class Dataset:
 
     def _steps(self, target: Any, lengths: Any) -> Ragged:
         given = lengths if isinstance(target, np.ndarray) or not self.aligned else None
+        if not isinstance(target, (np.ndarray, str)) and any(np.ndim(entry) == 0 for entry in target):
+            raise InputError("target: expected one entry for each step of a sequence, got one number for all of them")
         part = Ragged.of(target, given, "target")
         if len(part) != len(self):
             raise InputError(f"target: got {len(part)} sequences for {len(self)} of x")

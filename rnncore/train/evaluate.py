@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..network import Network
-from ..objective import value_and_gradient
+from ..objective import check_outputs, value_and_gradient
 from ..params import Params
 from ..writing import writes
 from .buckets import batches_by_length
 from .chunks import check_carries, stream_batches
 from .components import resolve
 from .data import Dataset
-from .fits import check_fits
+from .fits import as_dataset, check_fits
 
 __all__ = ["evaluate", "predict", "weight_of"]
 
@@ -25,7 +25,7 @@ def weight_of(per_step: bool, lengths: np.ndarray) -> int:
 
 
 def evaluate(
-    network: Network, params: Params, data: Dataset, *, loss: Any, batch_size: int = 256, stateful: bool = False
+    network: Network, params: Params, data: Any, *, loss: Any, batch_size: int = 256, stateful: bool = False
 ) -> dict[str, float]:
     """Mean loss over all targets and, where they are classes, accuracy.
 
@@ -35,8 +35,7 @@ def evaluate(
     ----------
     network : Network
     params : Params
-    data : Dataset
-        With targets.
+    data : Dataset or (x, target)
     loss : str, Component or Bound
     batch_size : int
         Sequences of a batch; batches are made of sequences of about one length.
@@ -56,8 +55,10 @@ def evaluate(
     """
     bound = resolve("loss", loss)
     classes = bound.component.target == "class"
+    data = as_dataset(data, network)
     data, run = data.cast(params.dtype, values=not classes), network.bind(params)
     check_fits(network, data, classes, "evaluation")
+    check_outputs(bound, network.outputs or network.features)
     if stateful:
         check_carries(network, "stateful=True")
     own, total, right, exact, weight = not data.aligned, 0.0, 0, 0, 0

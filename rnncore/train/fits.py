@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..errors import InputError
@@ -9,7 +11,22 @@ from ..network import Network
 from ..writing import writes
 from .data import Dataset
 
-__all__ = ["check_fits"]
+__all__ = ["as_dataset", "check_fits"]
+
+
+def as_dataset(data: Any, network: Network) -> Dataset:
+    """A dataset as it is; (x, target) as one of the form that the network needs.
+
+    Raises
+    ------
+    InputError
+        If it is something else, or makes no dataset.
+    """
+    if isinstance(data, tuple) and len(data) == 2:
+        data = Dataset(*data, per_step=network.mode != "many-to-one", aligned=not writes(network))
+    if not isinstance(data, Dataset):
+        raise InputError(f"expected a Dataset or (x, target), got {type(data).__name__}")
+    return data
 
 
 def check_fits(network: Network, data: Dataset, classes: bool, name: str) -> None:

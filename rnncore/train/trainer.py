@@ -14,12 +14,12 @@ from ..errors import InputError
 from ..inputs import as_checkpoint
 from ..lang.component import Bound, Component, schedule
 from ..network import Network
+from ..objective import check_outputs
 from ..params import Params
 from ..teaching import fed_back, ratio_of
-from ..writing import writes
 from .chunks import check_carries
 from .components import resolve
-from .data import Dataset
+from .fits import as_dataset
 from .history import History
 from .lbfgs import LBFGS
 from .run import Run
@@ -184,6 +184,7 @@ class Trainer:
         if self.dtype not in ("float32", "float64"):
             raise InputError(f"dtype: expected 'float32' or 'float64', got {self.dtype!r}")
         set_(self, "loss", resolve("loss", self.loss))
+        check_outputs(self.loss, self.network.outputs or self.network.features)
         set_(self, "schedule", resolve("schedule", _unchanged if self.schedule is None else self.schedule))
         set_(self, "optimizer", _optimizer(self))
         set_(self, "teacher_forcing", _forcing(self))
@@ -224,9 +225,8 @@ class Trainer:
         """
         if resume and self.checkpoint is None:
             raise InputError("resume needs the file to resume from: Trainer(..., checkpoint=path)")
-        form = {"per_step": self.network.mode != "many-to-one", "aligned": not writes(self.network)}
-        train = _dataset(train, form)
-        valid = None if valid is None else _dataset(valid, form)
+        train = as_dataset(train, self.network)
+        valid = None if valid is None else as_dataset(valid, self.network)
         if self.monitor in MONITORS[1:] and valid is None:
             raise InputError(f"monitor {self.monitor!r} needs validation data")
         run = Run(self, train, valid, params)
@@ -271,14 +271,6 @@ def _forcing(trainer: Trainer) -> float | Bound | None:
     if isinstance(trainer.optimizer, LBFGS):
         raise InputError("a schedule of teacher_forcing has no meaning with L-BFGS: give a ratio")
     return resolve("schedule", spec)
-
-
-def _dataset(data: Any, form: dict[str, bool]) -> Dataset:
-    if isinstance(data, tuple) and len(data) == 2:
-        data = Dataset(*data, **form)
-    if not isinstance(data, Dataset):
-        raise InputError(f"expected a Dataset or (x, target), got {type(data).__name__}")
-    return data
 
 
 def _whole(name: str, value: Any, least: int) -> int:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import rnncore as rn
 from rnncore.errors import InputError
 from rnncore.train import Dataset, evaluate, predict
 
@@ -58,3 +59,16 @@ def test_targets_are_needed(FakeNetwork, two_classes):
     net = FakeNetwork()
     with pytest.raises(InputError, match="no target in it"):
         evaluate(net, net.init(), Dataset([np.ones((2, 3))]), loss="cross_entropy")
+
+
+def test_data_may_be_what_a_dataset_is_made_of():
+    net = rn.Network(rn.cells.vanilla(3), inputs=2, outputs=2, mode="many-to-one")
+    params, x = net.init(), [np.ones((n, 2)) for n in (3, 1)]
+    assert evaluate(net, params, (x, [0, 1]), loss="cross_entropy") == evaluate(
+        net, params, Dataset(x, [0, 1]), loss="cross_entropy"
+    )
+    with pytest.raises(InputError, match=r"expected a Dataset or \(x, target\), got list"):
+        evaluate(net, params, x, loss="cross_entropy")
+    steps = rn.Network(rn.cells.vanilla(3), inputs=2, outputs=2)
+    with pytest.raises(InputError, match="expected one entry for each step of a sequence, got one number for all"):
+        evaluate(steps, steps.init(), (x, [0, 1]), loss="cross_entropy")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnncore.errors import InputError
-from rnncore.lang import loss
+from rnncore.lang import loss, sum
 from rnncore.train import Dataset, Trainer
 
 
@@ -78,7 +78,7 @@ def test_pairs_and_components_of_ones_own(FakeNetwork):
     @loss
     def squares(o, target):
         """Sum of squares."""
-        return ((o - target) ** 2).sum()
+        return sum((o - target) ** 2)
 
     x = [np.ones((n, 3)) for n in (1, 2, 3)]
     result = trainer(FakeNetwork(outputs=1), loss=squares, batch_size=2).fit((x, [1.0, 2.0, 3.0]))
