@@ -101,7 +101,7 @@ def _set_together(how: Bound, rows: Sequence[tuple], params: Params) -> None:
 def _called(how: Bound, *given: Any) -> Any:
     try:
         return how(*given)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise InputError(f"initialiser {how.name!r}: {error}") from error
 
 

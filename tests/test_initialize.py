@@ -97,6 +97,7 @@ def test_any_role():
             r"'names_too_much' gave shape \(3,\) for '0.b_nobody', there are \{'b_h': \(4,\)\}",
         ),
         ({"bias": too_short()}, r"'too_short' gave shape \(1,\) for '0.b_h'"),
+        ({"recurrent": rn.initializers.orthogonal(gain="large")}, "initialiser 'orthogonal': "),
         ({"recurrent": refuses()}, "initialiser 'refuses': least is missing"),
         ({"recurrent": gives_a_text}, "'gives_a_text' gave no array of numbers for '0.W_hh': could not convert"),
         ({"biases": 0.0}, "'biases' is no role of parameters; roles are input, .*bias"),

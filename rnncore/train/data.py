@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .ragged import Ragged, as_numbers
+from .ragged import Ragged, as_arrays, as_numbers
 
 __all__ = ["Dataset"]
 
@@ -61,7 +61,8 @@ class Dataset:
         self, x: Any, target: Any = None, lengths: Any = None, *, per_step: bool | None = None, aligned: bool = True,
         target_lengths: Any = None,
     ):  # fmt: skip
-        named = dict(x) if isinstance(x, Mapping) else {"": x}
+        named = {k: as_arrays(v, "x") for k, v in (x if isinstance(x, Mapping) else {"": x}).items()}
+        target = as_arrays(target, "target")
         if not named:
             raise InputError("x is an empty mapping; expected input name to sequences")
         self._inputs = {k: Ragged.of(v, lengths, f"x[{k!r}]" if k else "x") for k, v in named.items()}
@@ -88,7 +89,7 @@ class Dataset:
 
     def _steps(self, target: Any, lengths: Any) -> Ragged:
         given = lengths if isinstance(target, np.ndarray) or not self.aligned else None
-        if not isinstance(target, (np.ndarray, str)) and any(np.ndim(entry) == 0 for entry in target):
+        if isinstance(target, (list, tuple)) and any(np.ndim(entry) == 0 for entry in target):
             raise InputError("target: expected one entry for each step of a sequence, got one number for all of them")
         part = Ragged.of(target, given, "target")
         if len(part) != len(self):

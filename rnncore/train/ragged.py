@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 
-__all__ = ["Ragged", "as_numbers"]
+__all__ = ["Ragged", "as_arrays", "as_numbers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +87,22 @@ class Ragged:
         for array in (self.lengths, self.starts, self.values):
             value = zlib.crc32(np.ascontiguousarray(array).data, value)
         return value
+
+
+def as_arrays(value: Any, where: str) -> Any:
+    """What another library holds (a Series, a DataArray, a tensor) as a NumPy array; anything else as it is.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read on the host; `where` is for the error.
+    """
+    if isinstance(value, (np.ndarray, Sequence)) or not hasattr(value, "__array__"):
+        return value
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: {type(value).__name__} cannot be read as a NumPy array: {error}") from error
 
 
 def as_numbers(value: Any, where: str) -> np.ndarray:

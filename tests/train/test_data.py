@@ -178,3 +178,28 @@ def test_fits(FakeNetwork):
         check_fits(net, Dataset(sequences(5), [0, 1, 2, 0]), True, "training")
     with pytest.raises(InputError, match="no target in it"):
         check_fits(net, Dataset([np.ones((0, 2))], [np.zeros(0, int)]), True, "training")
+
+
+class Labelled:
+    """Stands for an array of another library that NumPy can read: a DataArray, a Series, a tensor."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        if self.values is None:
+            raise TypeError("it is on a GPU")
+        return self.values
+
+
+def test_arrays_of_other_libraries_are_read():
+    x, y = np.arange(24.0).reshape(2, 4, 3), np.arange(8).reshape(2, 4)
+    assert Dataset(Labelled(x), Labelled(y)).checksum() == Dataset(x, y).checksum()
+    assert Dataset({"x": Labelled(x)}).checksum() == Dataset({"x": x}).checksum()
+    objects = np.empty(2, object)
+    objects[:] = [x[0], x[1, :2]]
+    assert Dataset(Labelled(objects), Labelled(y[0, :2])).checksum() == Dataset([x[0], x[1, :2]], y[0, :2]).checksum()
+    with pytest.raises(InputError, match="x: Labelled cannot be read as a NumPy array: it is on a GPU"):
+        Dataset(Labelled(None))
+    with pytest.raises(InputError, match="target: expected a list of arrays or an array, got int"):
+        Dataset(x, 3, per_step=True)
