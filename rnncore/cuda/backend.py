@@ -60,16 +60,19 @@ def index(host: np.ndarray) -> Any:
     return put(host)
 
 
-@lru_cache(maxsize=8)
 def rounding(kind: Rounding) -> Any:
     """This backend, with kernels and products of the library that may round so.
 
     Raises
     ------
     InputError
-        The device has no tensor cores for it.
+        The current device has no tensor cores for it.
     """
-    has = target.properties()
+    return _rounding(kind, target.properties())
+
+
+@lru_cache(maxsize=8)
+def _rounding(kind: Rounding, has: target.Properties) -> Any:
     if kind.products and has.capability < _TENSOR_CORES:
         needs, got = (f"{major}.{minor}" for major, minor in (_TENSOR_CORES, has.capability))
         raise InputError(

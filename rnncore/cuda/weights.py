@@ -85,13 +85,17 @@ def prepare(
 ) -> Prepared:  # fmt: skip
     """Kernels and packed weights of a layer (see `rnncore.backends`); what is not float32 is never rounded."""
     for array in [*params.values()][:1]:  # all are views of one vector
-        if array.device.id != here():
-            place = f"on device {array.device.id}, the current one is {here()}"
-            raise InputError(f"the parameters are {place}: make the other current, or move them")
+        _is_here(array.device.id)
     rounding = rounding if dtype == "float32" else EXACT
     step, code = layer.step, code_of(layer.step, which, dtype, bool(rounding.functions))
     values = call_values(step, params, sizes, dtype, put)
     return Prepared(code, sizes, Weights(code, params, values, sizes), rounding)
+
+
+def _is_here(number: int) -> None:
+    if number != here():
+        place = f"on device {number}, the current one is {here()}"
+        raise InputError(f"the parameters are {place}: make the other current, or move them")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +129,11 @@ class Weights:
         self.scalars = [xp.concatenate(scalars)] if scalars else []
         self.numbers = code.constants(sizes)
         self.made: dict[tuple[int, Tiling], Packed] = {}
-        self.ready = mark()
+        self.ready, self.device = mark(), here()
 
     def packed(self, members: int, tiling: Tiling) -> Packed:
         """The array for launches whose slices have so many blocks; kept."""
+        _is_here(self.device)
         found = self.made.get((members, tiling))
         if found is None:
             after(self.ready)

@@ -188,11 +188,13 @@ def test_arrays_of_other_devices_are_one_clear_error():
 
 def test_parameters_and_arrays_of_another_device_than_the_current_one(monkeypatch):
     params, x = e.params.to("cuda"), space.put(e.x)
+    bound = net.bind(params)
     monkeypatch.setattr(space.xp.cuda.runtime, "getDevice", lambda: 1)
     with pytest.raises(InputError, match="input 'x' is on device 0, the current one is 1: make the other current"):
         net(params, x)
-    with pytest.raises(InputError, match="the parameters are on device 0, the current one is 1: make the other"):
-        net(params, e.x)
+    for call in (lambda x: net(params, x), bound):
+        with pytest.raises(InputError, match="the parameters are on device 0, the current one is 1: make the other"):
+            call(e.x)
 
 
 def test_dlpack_numbers_of_streams():

@@ -10,7 +10,7 @@ import stress
 
 import rnncore as rn
 from rnncore import testing
-from rnncore.cuda import backend, geometry, launch, target
+from rnncore.cuda import geometry, launch, target
 from rnncore.errors import InputError
 
 UNITS = {"tf32": 2.0**-11, "bf16": 2.0**-8}  # the most that rounding changes a number, relative to it
@@ -85,7 +85,6 @@ def test_a_device_without_such_tensor_cores_is_an_error(monkeypatch):
     params = rn.Network(rn.cells.gru(3), inputs=2).init(device="cuda")
     old = replace(target.properties(), name="an older GPU", capability=(7, 5))
     monkeypatch.setattr(target, "properties", lambda: old)
-    backend.rounding.cache_clear()
     for move in (params.to, params.to("cpu").to):
         with pytest.raises(InputError, match="'bf16' needs tensor cores of .* 8.0 or more, an older GPU has 7.5"):
             move("cuda", products="bf16")
