@@ -86,10 +86,11 @@ class History:
 
             ax = Figure(figsize=(6.4, 4.0), layout="constrained").subplots()
         shown = {"loss": ("training loss", "C0"), "val_loss": ("validation loss", "C1")}
-        for name in shown.keys() & set(self.names):
-            label, color = shown[name]
-            ax.plot(self["epoch"], self[name], color=color, label=label)
+        for name, (label, color) in shown.items():
+            if name in self.names:
+                ax.plot(self["epoch"], self[name], color=color, label=label)
         ax.set(xlabel="epoch", ylabel="loss")
+        ax.xaxis.get_major_locator().set_params(integer=True)
         shares = {"val_accuracy": ("accuracy", "C2"), "val_exact_match": ("exact match", "C3")}
         there = {name: how for name, how in shares.items() if name in self.names}
         if there:
@@ -99,7 +100,8 @@ class History:
             right.plot(self["epoch"], self[name], color=color)
             ax.plot([], [], color=color, label=f"validation {label}")
         if self._records:
-            ax.legend(loc="center right")
+            entries = len(ax.get_legend_handles_labels()[1])
+            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2 if entries == 4 else 3, frameon=False)
         return ax
 
     def save_plot(self, path: str | Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 
+import io
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,18 @@ def test_plot_shows_every_curve():
     (right,) = [a for a in axes.figure.axes if a is not axes]
     np.testing.assert_array_equal(right.get_lines()[0].get_ydata(), [np.nan, 0.8])
     assert axes.get_xlabel() == "epoch" and axes.get_legend() is not None
+
+
+def test_no_curve_runs_through_the_legend_and_epochs_are_whole():
+    records = [{"epoch": k, "loss": 0.5, "val_loss": 0.5, "val_accuracy": 0.5, "val_exact_match": 0.5} for k in (1, 2)]
+    axes = History(records).plot()
+    axes.figure.savefig(io.BytesIO(), format="png")
+    legend = axes.get_legend()
+    said = [text.get_text().removeprefix("validation ") for text in legend.get_texts()]
+    assert said == ["training loss", "loss", "accuracy", "exact match"]
+    assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
+    assert legend.get_window_extent().y1 <= axes.figure.bbox.y1
+    assert all(tick == int(tick) for tick in axes.get_xticks())
 
 
 def test_plot_on_axes_of_ones_own():
