@@ -1,8 +1,7 @@
 """History: records, columns, pictures."""
 
-import json
-
 import io
+import json
 
 import numpy as np
 import pytest
