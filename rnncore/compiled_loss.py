@@ -34,12 +34,12 @@ class _Rowwise:
 def loss_step(loss: Bound, equations: Equations) -> Any:
     """The step whose output is the loss's gradient and whose further output is its value.
 
-    `equations` gives (value, gradient, size) in a graph, reading the inputs ``o`` and ``target``.
+    `equations` gives value and gradient in a graph, and the sizes of the inputs ``o`` and ``target`` that they read.
     """
-    graph = Graph()
-    value, gradient, size = equations(loss, graph)
+    graph = Graph(scalar_inputs=False)
+    value, gradient, size, width = equations(loss, graph)
     roots = {"y": gradient, "out.value": value}
-    signature, dims = Signature(("o", "target"), ()), {"o": size, "target": size}
+    signature, dims = Signature(("o", "target"), ()), {"o": size, "target": width}
     step = resolve(loss.name, graph, signature, Weights(graph, ()), roots, dims, True)
     return _Rowwise(step=replace(step, extras=("value",)))
 

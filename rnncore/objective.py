@@ -24,7 +24,7 @@ from .registry import current
 
 __all__ = [
     "as_loss", "check_outputs", "check_reduction", "compared", "loss_grads_and_state", "network_loss", "reduced",
-    "second_derivative", "target_rows", "task_of", "value_and_gradient",
+    "second_derivative", "target_rows", "task_of", "value_and_gradient", "width_of",
 ]  # fmt: skip
 
 
@@ -38,6 +38,7 @@ class _Traced:
     second: Program
     constants: dict[tuple[str, str], np.ndarray]
     outputs: int | None  # where the equations fix their number
+    width: int | None  # that of targets, likewise
 
 
 _lock = renewed(threading.Lock())
@@ -61,20 +62,24 @@ def as_loss(loss: Any) -> Bound:
     return loss
 
 
-def _equations(loss: Bound, graph: Graph) -> tuple[Node, Node, Dim]:
-    """Value and gradient of a loss of one row of outputs, and the size of both inputs, ``o`` and ``target``."""
-    size = Dim(symbols=["o"])
+def _equations(loss: Bound, graph: Graph) -> tuple[Node, Node, Dim, Dim]:
+    """Value and gradient of a loss of one row of outputs, and the sizes of its inputs ``o`` and ``target``.
+
+    The two are one size, unless the equations fix that of the target: ``scalar(target)``.
+    """
+    size, width = Dim(symbols=["o"]), Dim()
     o = graph.leaf("input", "o", (size,), "step")
-    target = graph.leaf("input", "target", (size,), "step")
+    target = graph.leaf("input", "target", (width,), "step")
     value, origin = run_traced(graph, loss.component.fn, o, target, **loss.options)
     with pinned_origin(origin):
         if not isinstance(value, Node) or value.shape != ():
             raise fail(f"loss {loss.name!r} must return a scalar; reduce it with sum() or mean()")
-        unify(size, Dim(), origin)
+        if width.root().number is None or loss.component.target == "class":
+            unify(size, width, origin)
         gradient = reverse({value: graph.const(1.0)}).get(o.id)
         if gradient is None:
             raise fail(f"loss {loss.name!r} does not depend on the output", origin)
-    return value, gradient, size
+    return value, gradient, size, width
 
 
 def _trace(loss: Bound) -> _Traced:
@@ -86,8 +91,8 @@ def _trace(loss: Bound) -> _Traced:
 
 
 def _programs(loss: Bound) -> _Traced:
-    graph = Graph()
-    value, gradient, size = _equations(loss, graph)
+    graph = Graph(scalar_inputs=False)
+    value, gradient, size, width = _equations(loss, graph)
     o = graph.leaf("input", "o", gradient.shape, "step")
     value_only = Program({"value": value})
     both = {"value": value, "gradient": gradient}
@@ -95,8 +100,7 @@ def _programs(loss: Bound) -> _Traced:
         moved = tangent([gradient], {o: graph.leaf("input", "do", o.shape, "step")}).get(gradient.id)
     second = {**both, "second": graph.const(0.0) if moved is None else moved}
     constants = {("array", key): array for key, array in graph.arrays.items()}
-    outputs = size.resolved if isinstance(size.resolved, int) else None
-    return _Traced(value_only, Program(both), Program(second), constants, outputs)
+    return _Traced(value_only, Program(both), Program(second), constants, size.root().number, width.root().number)
 
 
 def check_outputs(loss: Bound, outputs: int) -> None:
@@ -106,14 +110,20 @@ def check_outputs(loss: Bound, outputs: int) -> None:
         raise InputError(f"the equations of loss {loss.name!r} are of {wanted} outputs, the network has {outputs}")
 
 
+def width_of(loss: Bound, outputs: int) -> int:
+    """Numbers of a target that a loss reads beside so many outputs; classes as it reads them."""
+    return _trace(loss).width or outputs
+
+
 class _Sizes(dict):
-    """Every size symbol of a loss is the number of outputs."""
+    """Every size of a loss that its equations do not fix is the number of outputs."""
 
     def __init__(self, n: int):
         self.n = n
 
     def __missing__(self, key):
-        return self.n
+        fixed = key.root().number if isinstance(key, Dim) else key
+        return fixed if isinstance(fixed, int) else self.n
 
 
 def value_and_gradient(
@@ -151,7 +161,7 @@ def second_derivative(loss: Bound, o: np.ndarray, do: np.ndarray, target: np.nda
 
 
 def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
-    """Targets of the rows that the loss reads, as (rows, outputs) numbers; classes one-hot.
+    """Targets of the rows that the loss reads, as (rows, width) numbers; classes one-hot.
 
     Raises
     ------
@@ -159,15 +169,16 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
         Wrong shape or type, or a class outside the outputs.
     """
     outputs = net.outputs or net.features
+    width = width_of(loss, outputs)
     one, target = not net.per_step, listed(target)
     classes = loss.component.target == "class"
     several = isinstance(target, (list, tuple)) and not one and len(target) > 0
     if several and np.ndim(target[0]) == (1 if classes else 2):
-        target = _joined(target, batch, classes, outputs)
+        target = _joined(target, batch, classes, width)
     else:
         target = as_array(target, "target", backend=batch.backend)
         lead = (batch.size,) if one else (batch.size, batch.time)
-        want = lead if classes else (*lead, outputs)
+        want = lead if classes else (*lead, width)
         if target.shape != want:
             kind = "class targets" if classes else "targets"
             raise InputError(f"{kind} of loss {loss.name!r} must have shape {want}, got {target.shape}")
@@ -186,7 +197,7 @@ def target_rows(loss: Bound, target, net, batch) -> np.ndarray:
     return target
 
 
-def _joined(target, batch, classes: bool, outputs: int) -> np.ndarray:
+def _joined(target, batch, classes: bool, width: int) -> np.ndarray:
     if len(target) != batch.size:
         raise InputError(f"{len(target)} target sequences are given for {batch.size} input sequences")
     parts = []
@@ -194,7 +205,7 @@ def _joined(target, batch, classes: bool, outputs: int) -> np.ndarray:
     steps = batch.counts if batch.form == "list" else np.full(batch.size, batch.time)
     for k, (part, n, m) in enumerate(zip(target, batch.lengths.tolist(), steps)):
         part = as_array(part, f"the target of sequence {k}", backend=batch.backend)
-        want = (n,) if classes else (n, outputs)
+        want = (n,) if classes else (n, width)
         if part.shape[:1] == (m,):  # as long as its input: what is past the length is not read
             part = part[:n]
         if inside is not None and len(part) == n:

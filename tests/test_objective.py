@@ -7,7 +7,7 @@ import stress
 import rnncore as rn
 from rnncore import objective
 from rnncore.errors import InputError, LanguageError
-from rnncore.lang import constant, dot, exp, log, loss, max, mean, softplus, sum
+from rnncore.lang import constant, dot, exp, log, loss, max, maximum, mean, scalar, softplus, sum
 from rnncore.train import Trainer
 
 rng = np.random.default_rng(0)
@@ -167,10 +167,11 @@ def test_a_loss_with_fixed_arrays():
     assert net.loss(params, x, np.ones_like(o), loss=mahalanobis) == pytest.approx(want, rel=1e-12)
 
 
-@pytest.mark.parametrize("of", [weighted, mahalanobis])
-def test_the_derivatives_of_a_loss_with_fixed_arrays(of, monkeypatch):
-    net = net_of()
-    target = rng.integers(0, K, (B, T)) if of is weighted else rng.standard_normal((B, T, K))
+@pytest.mark.parametrize("of, outputs, width", [("weighted", 3, 0), ("mahalanobis", 3, 3), ("pinball", 3, 1),
+                                                ("gaussian", 2, 1)])  # fmt: skip
+def test_the_derivatives_of_a_loss_with_fixed_arrays(of, outputs, width, monkeypatch):
+    net, of = net_of(outputs=outputs), globals()[of]
+    target = rng.standard_normal((B, T, width)) if width else rng.integers(0, K, (B, T))
     params = net.init(dtype="float64")
     direction = params.with_flat(rng.standard_normal(params.flat.size))
     value, grads = net.loss_and_grad(params, x, target, loss=of)
@@ -184,6 +185,41 @@ def test_the_derivatives_of_a_loss_with_fixed_arrays(of, monkeypatch):
     again, compiled = net.loss_and_grad(params, x, target, loss=of)
     assert again == pytest.approx(value, rel=1e-13) and np.abs(compiled.flat - grads.flat).max() <= 1e-13
     assert net.loss_and_grad(net.init(), x, target, loss=of)[1].dtype == np.float32
+
+
+QUANTILES = np.array([0.1, 0.5, 0.9])
+
+
+@loss
+def pinball(o, target):
+    """Three quantiles of one number. Koenker and Bassett 1978."""
+    e = scalar(target) - o
+    return sum(maximum(constant(QUANTILES) * e, constant(QUANTILES - 1) * e))
+
+
+@loss
+def gaussian(o, target):
+    """Negative log-likelihood of one number by a mean and the logarithm of a deviation."""
+    m, s = (scalar(constant(row) @ o) for row in ([[1, 0]], [[0, 1]]))
+    return 0.5 * ((scalar(target) - m) * exp(-s)) ** 2 + s + 0.5 * mean(constant([[1.0, 1.0]]) @ o) ** 2
+
+
+def test_targets_may_be_other_numbers_than_outputs():
+    target = rng.standard_normal((B, T, 1))
+    net, two = net_of(), net_of(outputs=2)
+    params, other = net.init(dtype="float64"), two.init(dtype="float64")
+    e = target - net(params, x)[0]
+    want = np.maximum(QUANTILES * e, (QUANTILES - 1) * e).sum(-1).mean()
+    assert net.loss(params, x, target, loss=pinball) == pytest.approx(want, rel=1e-12)
+    o = two(other, x)[0]
+    want = (0.5 * ((target[..., 0] - o[..., 0]) / np.exp(o[..., 1])) ** 2 + o[..., 1] + 0.5 * o.sum(-1) ** 2).mean()
+    assert two.loss(other, x, target, loss=gaussian) == pytest.approx(want, rel=1e-12)
+    ragged = [np.ones((n, 1)) for n in lengths]
+    assert np.isfinite(net.loss(params, x, ragged, loss=pinball, lengths=lengths))
+    with pytest.raises(InputError, match=r"targets of loss 'pinball' must have shape \(4, 5, 1\), got \(4, 5, 3\)"):
+        net.loss(params, x, np.zeros((B, T, K)), loss=pinball)
+    done = Trainer(net, loss=pinball, optimizer="adam", epochs=2, progress=False).fit((x, target), (x, target))
+    assert done.history[-1]["val_loss"] < done.history[0]["loss"]
 
 
 def test_a_loss_of_another_number_of_outputs_is_refused():

@@ -73,9 +73,13 @@ _ASSIGNED = re.compile(r"^\s*([A-Za-z_]\w*)\s*=(?!=)")
 
 
 class Graph:
-    """The table of nodes: the same op of the same arguments is the same node."""
+    """The table of nodes: the same op of the same arguments is the same node.
 
-    def __init__(self):
+    `scalar_inputs` says whether what runs the graph can read an input of one number as a scalar.
+    """
+
+    def __init__(self, scalar_inputs: bool = True):
+        self.scalar_inputs = scalar_inputs
         self._table: dict[tuple, Node] = {}
         self._ids = itertools.count()
         self.arrays: dict[str, np.ndarray] = {}

@@ -69,6 +69,7 @@ class Step:
     def size_symbols(self) -> frozenset:
         """Every size symbol and number that occurs."""
         found = {d for n in topological(self.roots.values()) for d in n.shape}
+        found |= {d for d in self.dims.values() if isinstance(d, int)}
         return frozenset(found | {d for p in self.params for d in p.shape})
 
     @cached_property

@@ -70,10 +70,10 @@ def scalar(source):
     """One number: ``scalar(w.alpha)`` learned, ``scalar(dt)`` an input, ``scalar(w.f(x, h))`` a vector of one unit."""
     if isinstance(source, Name):
         return source.as_scalar()
-    if isinstance(source, Node) and source.op == "leaf" and source.attrs[0] == "input":
-        return source.graph.leaf("input", source.attrs[1], (), "step")
     if isinstance(source, Node) and len(source.shape) == 1:
         match(source.shape[0], Dim(number=1, origin=author_line()), author_line())
+        if source.op == "leaf" and source.attrs[0] == "input" and source.graph.scalar_inputs:
+            return source.graph.leaf("input", source.attrs[1], (), "step")
         return apply("sum", source)
     raise fail("scalar() takes w.name, a further input of a step, or a vector of one unit")
 

@@ -57,7 +57,7 @@ def evaluate(
     classes = bound.component.target == "class"
     data = as_dataset(data, network)
     data, run = data.cast(params.dtype, values=not classes), network.bind(params)
-    check_fits(network, data, classes, "evaluation")
+    check_fits(network, data, bound, "evaluation")
     check_outputs(bound, network.outputs or network.features)
     if stateful:
         check_carries(network, "stateful=True")

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..lang.component import Bound
 from ..network import Network
+from ..objective import width_of
 from ..writing import writes
 from .data import Dataset
 
@@ -29,8 +31,9 @@ def as_dataset(data: Any, network: Network) -> Dataset:
     return data
 
 
-def check_fits(network: Network, data: Dataset, classes: bool, name: str) -> None:
-    """Raise `InputError` unless inputs and targets fit the network; `name` is for errors."""
+def check_fits(network: Network, data: Dataset, loss: Bound, name: str) -> None:
+    """Raise `InputError` unless inputs and targets fit the network and the loss; `name` is for errors."""
+    classes = loss.component.target == "class"
     if not len(data):
         raise InputError(f"{name} data: there is no sequence in it")
     x, _, lengths = data.batch(np.array([data.lengths.argmin()]))
@@ -49,8 +52,10 @@ def check_fits(network: Network, data: Dataset, classes: bool, name: str) -> Non
             f"{name} targets: a {network.mode} network needs one a {needed}, the data has one a {got}; "
             f"give Dataset(..., per_step={per_step}), or the network another mode"
         )
-    if not classes and target.shape[-1] != outputs:
-        raise InputError(f"{name} targets: the network has {outputs} outputs, got {target.shape[-1]} values")
+    width = width_of(loss, outputs)
+    if not classes and target.shape[-1] != width:
+        reads = f"the network has {outputs} outputs" if width == outputs else f"loss {loss.name!r} reads {width}"
+        raise InputError(f"{name} targets: {reads}, got {target.shape[-1]} values")
     if classes and (target.dtype.kind not in "iu" or target.ndim != 1):
         raise InputError(f"{name} targets: expected integers, got {target.dtype} of shape {target.shape}")
     if classes and (target.min() < 0 or target.max() >= outputs):

@@ -62,7 +62,7 @@ class Run:
         self.settings = self._settings()
         for name, data in (("training", self.train), ("validation", self.valid)):
             if data is not None:
-                check_fits(self.network, data, self.classes, name)
+                check_fits(self.network, data, trainer.loss, name)
             if data is not None and trainer.stateful:
                 stream_batches(len(data), trainer.batch_size)
         rng = np.random.default_rng([trainer.seed, 1])

@@ -205,6 +205,10 @@ def a_scalar_of_a_scalar(w, x, h):
     return h * scalar(sum(h))  # <- scalar() takes w.name, a further input of a step, or a vector of one unit
 
 
+def a_scalar_of_an_input_of_two(w, x, h):
+    return h * scalar(x)  # <- sizes differ: 1 and 2 (that of 'x'), which these equations make equal
+
+
 def a_scalar_of_several(w, x, h):
     return h * scalar(w.n(x, size=2))  # <- sizes differ: 2 and 1
 

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnncore.errors import InputError
+from rnncore.lang import abs, loss, mean, scalar
 from rnncore.train import Dataset
+from rnncore.train.components import resolve
 from rnncore.train.fits import check_fits
 
 LENGTHS = [3, 0, 5, 1]
@@ -161,23 +163,29 @@ def test_refusals(arguments, text):
         Dataset(*arguments)
 
 
+@loss
+def median(o, target):
+    return mean(abs(o - scalar(target)))
+
+
 def test_fits(FakeNetwork):
-    net = FakeNetwork(inputs=2, outputs=3)
-    check_fits(net, Dataset(sequences(), [0, 1, 2, 0]), True, "training")
-    for target, classes, text in [
-        ([0, 1, 2, 3], True, "classes 0 to 2, got 0 to 3"),
-        ([0, -1, 2, 0], True, "got -1 to 2"),
-        ([0.0, 1.0, 2.0, 0.0], True, "expected integers, got float64"),
-        (np.ones((4, 2)), False, "has 3 outputs, got 2 values"),
+    net, entropy = FakeNetwork(inputs=2, outputs=3), resolve("loss", "cross_entropy")
+    check_fits(net, Dataset(sequences(), [0, 1, 2, 0]), entropy, "training")
+    for target, of, text in [
+        ([0, 1, 2, 3], entropy, "classes 0 to 2, got 0 to 3"),
+        ([0, -1, 2, 0], entropy, "got -1 to 2"),
+        ([0.0, 1.0, 2.0, 0.0], entropy, "expected integers, got float64"),
+        (np.ones((4, 2)), resolve("loss", "mean_squared"), "has 3 outputs, got 2 values"),
+        (np.ones((4, 3)), median(), r"loss 'median' reads 1, got 3 values"),
     ]:
         with pytest.raises(InputError, match=f"validation targets.*{text}"):
-            check_fits(net, Dataset(sequences(), target), classes, "validation")
+            check_fits(net, Dataset(sequences(), target), of, "validation")
     with pytest.raises(InputError, match="needs one a step, the data has one a sequence"):
-        check_fits(FakeNetwork(2, 3, "many-to-many"), Dataset(sequences(), [0, 1, 2, 0]), True, "training")
+        check_fits(FakeNetwork(2, 3, "many-to-many"), Dataset(sequences(), [0, 1, 2, 0]), entropy, "training")
     with pytest.raises(InputError, match="shape"):
-        check_fits(net, Dataset(sequences(5), [0, 1, 2, 0]), True, "training")
+        check_fits(net, Dataset(sequences(5), [0, 1, 2, 0]), entropy, "training")
     with pytest.raises(InputError, match="no target in it"):
-        check_fits(net, Dataset([np.ones((0, 2))], [np.zeros(0, int)]), True, "training")
+        check_fits(net, Dataset([np.ones((0, 2))], [np.zeros(0, int)]), entropy, "training")
 
 
 class Labelled:
