@@ -1,5 +1,7 @@
 """PyTorch's LSTM, GRU and RNN with packed sequences as an outside judge: outputs, final states, every gradient."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -197,3 +199,24 @@ def test_the_product_with_the_hessian_is_their_double_backward():
     for name, g, s in zip(weights, first, second, strict=True):
         close(f"gradient of {name}", grads[name], g.detach().numpy(), 1e-10)
         close(f"product at {name}", product[name], s.numpy(), 1e-10)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_the_guide_s_way_to_copy_weights(kind):
+    page = (Path(rn.__file__).parent.parent / "docs" / "pipelines.md").read_text()
+    names = {"np": np}
+    (text,) = (block.split("```")[0] for block in page.split("```python\n") if block.startswith("def from_torch"))
+    exec(text, names)
+    net, prefixes = ours(kind, 5, 3, 2, True)
+    module, _, _ = KINDS[kind]
+    module = module(3, 5, 2, batch_first=True, bidirectional=True)
+    params, gates = net.init(), ("rzn", "z") if kind == "gru" else ("ifgo", "")
+    arrays = {name: array.numpy() for name, array in module.state_dict().items()}
+    for prefix, suffix in zip(prefixes, ("_l0", "_l0_reverse", "_l1", "_l1_reverse"), strict=True):
+        read = names["from_torch"](net, arrays, *gates, ours=prefix, theirs=suffix)
+        for path in (path for path in params if path.startswith(prefix)):
+            params[path] = read[path]
+    x = np.random.default_rng(0).standard_normal((2, 6, 3)).astype("float32")
+    with torch.no_grad():
+        want = module(torch.from_numpy(x))[0].numpy()
+    assert np.abs(net(params, x)[0] - want).max() <= 1e-6
