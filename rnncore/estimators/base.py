@@ -33,7 +33,7 @@ class SequenceEstimator(BaseEstimator):
     def __init__(
         self, layer=None, *, loss=None, optimizer=None, learning_rate=3e-3, schedule=None, epochs=60, batch_size=32,
         clip_norm=1.0, patience=None, validation_fraction=0.0, standardize=True, initial_state="zero",
-        dtype="float32", random_state=0, verbose=False,
+        dtype="float32", device="cpu", random_state=0, verbose=False,
     ):  # fmt: skip
         self.layer = layer
         self.loss = loss
@@ -48,6 +48,7 @@ class SequenceEstimator(BaseEstimator):
         self.standardize = standardize
         self.initial_state = initial_state
         self.dtype = dtype
+        self.device = device
         self.random_state = random_state
         self.verbose = verbose
 
@@ -67,7 +68,8 @@ class SequenceEstimator(BaseEstimator):
         data, held = Dataset(sequences.standardize(mean, scale).x, target, per_step=False), None
         if self.validation_fraction:
             data, held = data.split(self.validation_fraction, trainer.seed)
-        result = trainer.fit(data, held)
+        start = network.init(seed=trainer.seed, dtype=self.dtype, device=self.device)
+        result = trainer.fit(data, held, params=start)
         self.n_features_in_, self.mean_, self.scale_ = count, mean, scale
         self.network_, self.params_ = network, result.params
         self.history_, self.n_iter_ = result.history, len(result.history)

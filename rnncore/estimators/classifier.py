@@ -36,6 +36,8 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     standardize : bool
         Bring each feature to mean 0 and deviation 1, over all steps of all sequences of `fit`.
     initial_state : {"zero", "learned"}
+    device : {"cpu", "cuda"}
+        Where losses, gradients and predictions are computed.
     random_state : int, RandomState or None
         Of initial parameters, batches and what is held out: the same number, the same bits.
     verbose : bool

@@ -1,5 +1,6 @@
 """Estimators do what scikit-learn asks of its own: clone, search, pipelines, scores, pickles."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -184,6 +185,8 @@ def test_sequences_that_cannot_be(X, text):
     (classifier(loss="hinge"), [0, 1, 0], "no loss is called 'hinge'"),
     (classifier(layer="gru"), [0, 1, 0], "a network is made of layers and topologies"),
     (classifier(epochs=0), [0, 1, 0], "epochs: expected"),
+    (classifier(device="gpu"), [0, 1, 0], "device must be one of 'cpu', 'cuda', got 'gpu'"),
+    (classifier(dtype="float16"), [0, 1, 0], "dtype: expected 'float32' or 'float64', got 'float16'"),
     (classifier(random_state="one"), [0, 1, 0], "cannot be used to seed"),
     (regressor(loss="cross_entropy"), [0, 1, 0], "loss 'cross_entropy' is for classes, RNNRegressor learns values"),
     (regressor(), ["a", "b", "c"], r"y must be numbers \(N,\) or \(N, outputs\), got <U1"),
@@ -204,3 +207,16 @@ def test_without_scikit_learn_one_error_says_what_to_install():
     code = "import sys\nsys.modules['sklearn'] = None\nimport rnncore.estimators"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stderr.rstrip().endswith("rnncore.estimators needs scikit-learn: pip install 'rnncore[sklearn]'")
+
+
+def test_a_device_gives_the_same():
+    code = """
+import numpy as np, rnncore as rn
+from rnncore.estimators import RNNRegressor
+X = np.random.default_rng(0).standard_normal((4, 3, 2))
+there, here = (RNNRegressor(rn.cells.vanilla(2), epochs=1, device=d).fit(X, X.sum((1, 2))) for d in ("cuda", "cpu"))
+assert there.params_.device == "cuda" and np.allclose(there.predict(X), here.predict(X), atol=1e-5)
+"""
+    environment = {**os.environ, "RNNCORE_CUDASIM": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
