@@ -175,7 +175,9 @@ def _from_arrays(net, dtype, given, lengths, backend: Backend | None) -> Batch:
         features = net.sizes[name]
         want = "(batch, time)" if tokens else f"(batch, time, {features})"
         if array.ndim != (2 if tokens else 3) or (not tokens and array.shape[2] != features):
-            raise InputError(f"input {name!r} must have shape {want}, got {array.shape}")
+            alone = (1 if tokens else 2, () if tokens else (features,)) == (array.ndim, array.shape[1:])
+            hint = f"; a single sequence is a batch of one, {name}[None]" if alone else ""
+            raise InputError(f"input {name!r} must have shape {want}, got {array.shape}{hint}")
         if shape and array.shape[:2] != shape:
             raise InputError(f"input {name!r} has (batch, time) = {array.shape[:2]}, another input has {shape}")
         shape = array.shape[:2]

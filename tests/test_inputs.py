@@ -100,7 +100,8 @@ def test_wrong_lengths(lengths, words):
 
 
 @pytest.mark.parametrize("given, words", [
-    (np.zeros((4, 6)), r"input 'x' must have shape \(batch, time, 3\), got \(4, 6\)"),
+    (np.zeros((4, 6)), r"input 'x' must have shape \(batch, time, 3\), got \(4, 6\)$"),
+    (np.zeros((4, 3)), r"\(batch, time, 3\), got \(4, 3\); a single sequence is a batch of one, x\[None\]"),
     (np.zeros((4, 6, 2)), r"got \(4, 6, 2\)"),
     (np.zeros(3), r"got \(3,\)"),
     (1.0, r"got \(\)"),
@@ -262,3 +263,9 @@ def test_masked_elements_have_no_value(given):
     hidden[:, 0] = np.ma.masked
     with pytest.raises(InputError, match="has masked elements, which have no value: fill them"):
         given(hidden)
+
+
+def test_a_single_sequence_of_tokens_is_told_what_it_lacks():
+    words = rn.Network(stress.gated(5), inputs=rn.Tokens(4))
+    with pytest.raises(InputError, match=r"must have shape \(batch, time\), got \(3,\); a single .* x\[None\]"):
+        words(words.init(), np.array([1, 2, 3]))
