@@ -48,6 +48,8 @@ def as_sequences(X: Any, features: int | None = None) -> Sequences:
 
 
 def _rows(X: Any) -> Sequence[Any]:
+    if hasattr(X, "toarray"):
+        raise InputError(f"X must be dense, got a sparse {type(X).__name__}: give X.toarray()")
     array = np.asarray(X)
     if array.ndim == 1 and array.dtype == object:
         return list(array)

@@ -7,11 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils import estimator_checks
 
 import rnncore as rn
 from rnncore.estimators import RNNClassifier, RNNRegressor
@@ -154,6 +156,18 @@ def test_lbfgs_needs_no_other_setting():
     assert classifier(optimizer="lbfgs", epochs=2, dtype="float64").fit(X, y).score(X, y) > 0.8
 
 
+@pytest.mark.parametrize("estimator", [RNNClassifier, RNNRegressor])
+@pytest.mark.parametrize("check", [
+    "no_attributes_set_in_init", "parameters_default_constructible", "get_params_invariance", "set_params",
+    "estimators_dtypes", "estimators_pickle", "estimators_overwrite_params", "dict_unchanged", "fit_idempotent",
+    "estimators_unfitted", "estimators_nan_inf", "estimators_fit_returns_self", "methods_subset_invariance",
+])  # fmt: skip
+def test_what_scikit_learn_checks_of_its_own(estimator, check):
+    """But for checks that take rows of another length, or none, for a mistake: here they are sequences."""
+    model = estimator(rn.cells.gru(3), epochs=1)
+    getattr(estimator_checks, f"check_{check}")(estimator.__name__, model)
+
+
 class Anything:
     pass
 
@@ -163,6 +177,7 @@ class Anything:
     (np.zeros((4, 2, 2, 2)), r"got shape \(4, 2, 2, 2\)"),
     (Anything(), "got Anything"),
     ([], "X has no sequences"),
+    (csr_array(np.eye(4)), r"X must be dense, got a sparse csr_array: give X.toarray\(\)"),
     ([np.zeros((3, 2)), np.zeros((3, 1))] * 2, r"X\[1\] has 1 feature a step, X\[0\] has 2"),
     ([np.zeros((3, 2)), "text"] * 2, r"X\[1\] must be numbers"),
     ([np.zeros((3, 2)), [None]] * 2, r"X\[1\] has NaN or infinity at step 0"),
