@@ -50,3 +50,11 @@ def test_a_cell_a_topology_and_a_network():
 def test_wrong_questions(given, words):
     with pytest.raises(InputError, match=words):
         rn.explain(**given)
+
+
+def test_a_cell_typed_at_a_prompt():
+    names = {}
+    exec("from rnncore.lang import cell, tanh\n@cell\ndef typed(w, x, h):\n    return tanh(w.h(x, h))", names)
+    said = rn.explain(names["typed"](3))
+    assert "# the text of typed (<string>:2) is not at hand" in said and "W_hh" in said and "def kernel(" in said
+    assert "(<string>:2)" in rn.explain(rn.topologies.jordan(names["typed"](3), outputs=2), what="equations")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from ..forking import renewed
 from ..lang.cell import Layer
 from ..lang.dims import Dim
 from ..lang.graph import Graph, Node
-from ..lang.origin import fail, pinned_origin
+from ..lang.origin import fail, pinned_origin, source_of
 from ..lang.trace import Signature, Step, resolve, run_traced
 from .wiring import FORCED, TRUE, Wiring
 
@@ -72,7 +71,7 @@ class Wired:
     def source(self) -> str:
         """The wiring's text and the authors' equations."""
         different = dict.fromkeys(layer.source for layer in self.layers)
-        return "\n".join([inspect.getsource(self.fn), *different])
+        return "\n".join([source_of(self.fn), *different])
 
     def __repr__(self) -> str:
         options = [f"{k}={v!r}" for k, v in self.items]

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .origin import source_of
 
 __all__ = ["Component", "Bound", "loss", "optimizer", "schedule", "initializer", "plain"]
 
@@ -108,7 +109,7 @@ class Component:
     @property
     def source(self) -> str:
         """The author's text."""
-        return inspect.getsource(self.fn)
+        return source_of(self.fn)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import threading
+from collections.abc import Callable
 
 from ..errors import LanguageError
 from .dims import Origin
 
-__all__ = ["author_line", "fail", "pinned_origin"]
+__all__ = ["author_line", "fail", "pinned_origin", "source_of"]
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _PACKAGE = os.path.dirname(_HERE)
@@ -47,3 +49,12 @@ def fail(message: str, origin: Origin | None = None) -> LanguageError:
     """A `LanguageError` at the author's line (to be raised by the caller)."""
     origin = origin or author_line()
     return LanguageError(message, *(origin or (None, None)))
+
+
+def source_of(fn: Callable) -> str:
+    """The author's text; of what was typed at a prompt, where it was."""
+    try:
+        return inspect.getsource(fn)
+    except OSError:
+        code = fn.__code__
+        return f"# the text of {fn.__name__} ({code.co_filename}:{code.co_firstlineno}) is not at hand\n"
