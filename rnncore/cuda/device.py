@@ -13,14 +13,15 @@ from typing import Any
 
 from . import intrinsics
 from .fragments import mma_bf16, mma_tf32, store2, store_bf16, store_tf32, words4
-from .intrinsics import across, anew, fma, load, load4, own_sum, quotient, store, uniform
+from .intrinsics import across, anew, load, quotient, store, uniform
+from .sums import lane_term, lane_terms4, own_sum, set_own_sums, term, terms4
 from .target import compiler
 
 __all__ = [
-    "WARP", "Entry", "anew", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function",
-    "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "portion", "quotient", "set_sums", "shared",
-    "store", "store2", "store_bf16", "store_tf32", "sync", "thread", "threads", "uniform", "warp_max", "warp_sum",
-    "words4",
+    "WARP", "Entry", "anew", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "function",
+    "functions", "int32", "int64", "lane_term", "lane_terms4", "load", "mma_bf16", "mma_tf32", "portion", "quotient",
+    "set_own_sums", "set_sums", "shared", "store", "store2", "store_bf16", "store_tf32", "sync", "term", "terms4",
+    "thread", "threads", "uniform", "warp_max", "warp_sum", "words4",
 ]  # fmt: skip
 
 cuda = compiler()
@@ -130,13 +131,14 @@ def warp_max(value):
 
 
 @function
-def set_sums(lane, out, at, pitch, top, tops, many, wide, parts):
-    """Sets ``out[at + i * pitch + j]`` to the sum over a warp of what each lane has at ``i * wide + j`` of `parts`.
+def set_sums(lane, out, at, pitch, top, tops, many, acc):
+    """Sets ``out[at + i * pitch + j]`` to the sum over a warp of what each lane has as ``acc[i][j]``.
 
-    Row i is left as it is where ``top + i * tops`` is not less than `many`. There are 1, 2, 4, 8, 16 or 32 parts; all
+    Row i is left as it is where ``top + i * tops`` is not less than `many`. There are 1, 2, 4, 8, 16 or 32 sums; all
     lanes of a warp call it together.
     """
-    total, each = own_sum(lane, parts), WARP // len(parts)
+    total, wide = own_sum(lane, acc), len(acc[0])
+    each = WARP // (len(acc) * wide)
     which = lane // each
     row = which // wide
     if lane % each == 0 and top + row * tops < many:

@@ -134,9 +134,10 @@ def _module(w: Writer, body: list[str], fast: bool) -> str:
     ops = [name for name in ops if re.search(rf"\b{name}\(", text)]
     kind = w.tiling.tensor
     head = [
-        "from rnncore.cuda.device import WARP, anew, arrive_and_wait, block, entry, float32, float64, fma, function",
-        "from rnncore.cuda.device import functions, load, load4, portion, quotient, set_sums, shared, store, sync",
-        "from rnncore.cuda.device import thread, threads, uniform, warp_max, warp_sum",
+        "from rnncore.cuda.device import WARP, anew, arrive_and_wait, block, entry, float32, float64, function",
+        "from rnncore.cuda.device import functions, lane_term, lane_terms4, load, portion, quotient, set_own_sums",
+        "from rnncore.cuda.device import set_sums, shared, store, sync, term, terms4, thread, threads, uniform",
+        "from rnncore.cuda.device import warp_max, warp_sum",
         *([f"from rnncore.cuda.device import store_{kind}"] if kind else []),
         *([f"from rnncore.cuda.tiles import tile_{kind}"] if kind else []),
         "",

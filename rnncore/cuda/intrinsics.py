@@ -21,8 +21,8 @@ from .lane import DeviceLane
 from .target import compiler
 
 __all__ = [
-    "across", "anew", "arrive", "arrived", "fma", "load", "load4", "own_sum", "place", "pointwise", "quotient", "store",
-    "uniform", "vector_of",
+    "across", "anew", "arrive", "arrived", "exchanged", "intrinsic", "load", "place", "pointwise", "quotient",
+    "store", "types", "uniform", "vector_of",
 ]  # fmt: skip
 
 cuda = compiler()
@@ -51,27 +51,6 @@ def load(typingctx, array, index):
         return builder.load(place(context, builder, signature.args[0], args[0], args[1]))
 
     return array.dtype(array, index), codegen
-
-
-@intrinsic
-def load4(typingctx, array, index):
-    """Four neighbours from ``array[index]``, for an index that is a multiple of four, at once."""
-    if not vector_of(array, index):
-        return None
-
-    def codegen(context, builder, signature, args):
-        first = place(context, builder, signature.args[0], args[0], args[1])
-        item = context.get_data_type(array.dtype)
-        bits = {ir.FloatType: 32, ir.DoubleType: 64}[type(item)]
-        numbers = []
-        for shift in range(0, 4, 128 // bits):
-            kind = ir.VectorType(item, 128 // bits)
-            here = builder.bitcast(builder.gep(first, [_I64(shift)]), kind.as_pointer())
-            four = builder.load(here, align=16)
-            numbers += [builder.extract_element(four, ir.IntType(32)(k)) for k in range(128 // bits)]
-        return context.make_tuple(builder, signature.return_type, numbers)
-
-    return types.UniTuple(array.dtype, 4)(array, index), codegen
 
 
 @intrinsic
@@ -110,12 +89,12 @@ def across(typingctx, value, mask):
 
     def codegen(context, builder, signature, args):
         turn = builder.trunc(args[1], _I32) if args[1].type.width > 32 else args[1]
-        return _exchanged(builder, args[0], turn)
+        return exchanged(builder, args[0], turn)
 
     return value(value, mask), codegen
 
 
-def _exchanged(builder, number, turn):
+def exchanged(builder, number, turn):
     """The number of the lane whose index differs in the bits of `turn`."""
     bits = {ir.FloatType: 32, ir.DoubleType: 64}[type(number.type)]
     whole = ir.IntType(bits)
@@ -127,34 +106,6 @@ def _exchanged(builder, number, turn):
         wide = other if bits == 32 else builder.zext(other, whole)
         got = builder.or_(got, builder.shl(wide, whole(first)))
     return builder.bitcast(got, number.type)
-
-
-@intrinsic
-def own_sum(typingctx, lane, parts):
-    """The sum over a warp of one of the n `parts` that each lane has: of that of index ``lane * n // 32``.
-
-    n is 1, 2, 4, 8, 16 or 32. At each step a lane hands over the half of its parts that its partner goes on with, for
-    the partner's of its own half: n - 1 exchanges for n sums, and one more for each bit of the lane that is left. All
-    lanes of a warp call it together.
-    """
-    if not isinstance(parts, types.UniTuple) or not isinstance(lane, types.Integer) or 32 % parts.count:
-        return None
-
-    def codegen(context, builder, signature, args):
-        values = [builder.extract_value(args[1], k) for k in range(parts.count)]
-        for step in (16, 8, 4, 2, 1):
-            turn, half = _I32(step), len(values) // 2
-            if half:
-                second = builder.icmp_unsigned("!=", builder.and_(args[0], args[0].type(step)), args[0].type(0))
-                pairs = list(zip(values[:half], values[half:]))
-                kept = [builder.select(second, b, a) for a, b in pairs]
-                given = [builder.select(second, a, b) for a, b in pairs]
-            else:
-                kept = given = values
-            values = [builder.fadd(a, _exchanged(builder, b, turn)) for a, b in zip(kept, given)]
-        return values[0]
-
-    return parts.dtype(lane, parts), codegen
 
 
 @intrinsic
@@ -218,19 +169,6 @@ def arrived(typingctx, counters, slot):
         return _assembly(builder, "ld.acquire.gpu.global.u32 $0, [$1];", "=r,l,~{memory}", _I32, [at])
 
     return types.int32(counters, slot), codegen
-
-
-@intrinsic
-def fma(typingctx, a, b, c):
-    """a b + c, rounded once."""
-    if a != b or b != c or not isinstance(a, types.Float):
-        return None
-
-    def codegen(context, builder, signature, args):
-        lane = DeviceLane(builder, args[0])
-        return lane.fma(lane._new(args[1]), lane._new(args[2])).v
-
-    return a(a, b, c), codegen
 
 
 def _operation(kinds: tuple, result: Any, build: Callable[..., Any]) -> Any:

@@ -19,8 +19,8 @@ __all__ = ["Loaded", "code_of"]
 
 _lock = threading.RLock()
 _SOURCES = (
-    "device.py", "fragments.py", "intrinsics.py", "lane.py", "fast.py", "trigonometry.py", "tiles.py", "linker.py",
-    "target.py", "../vecmath.py",
+    "device.py", "fragments.py", "intrinsics.py", "lane.py", "sums.py", "fast.py", "trigonometry.py", "tiles.py",
+    "linker.py", "target.py", "../vecmath.py",
 )  # fmt: skip
 _PACKAGES = (
     "numba-cuda", "numba", "llvmlite", "cuda-bindings", "nvidia-nvvm", "nvidia-nvjitlink", "nvidia-nvjitlink-cu12",

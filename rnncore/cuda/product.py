@@ -136,22 +136,18 @@ def emit_product(w: Writer, product: Product) -> None:
 
 def _registers(w: Writer, product: Product, k: int) -> None:
     """A thread's or a warp's rows and columns, in registers."""
-    tiling, laned = w.tiling, w.tiling.laned[k]
-    pairs = [(i, j) for i in range(tiling.rows) for j in range(tiling.columns)]
-    for i, j in pairs:
-        w.put(f"acc_{i}_{j} = {w.zero()}")
+    tiling = w.tiling
+    row = _tuple([w.zero()] * tiling.columns)
+    w.put(f"acc = {_tuple([row] * tiling.rows)}")
     for o in range(len(product.operands)):
         _operand(w, product, k, o)
     w.put(f"at = partial_{k} + (e * s_tile + top) * s_pad_{k} + group * {tiling.columns}")
-    if laned:
-        parts = ", ".join(f"acc_{i}_{j}" for i, j in pairs)
-        w.put(f"set_sums(lane, shm, at, tops{k} * s_pad_{k}, top, tops{k}, many, {tiling.columns}, ({parts},))")
-        return
-    for i in range(tiling.rows):
-        w.block(f"if top + {i} * tops{k} < many:")
-        for j in range(tiling.columns):
-            w.put(f"store(shm, at + {i} * tops{k} * s_pad_{k} + {j}, acc_{i}_{j})")
-        w.end()
+    lane, own = ("lane, ", "") if tiling.laned[k] else ("", "own_")
+    w.put(f"set_{own}sums({lane}shm, at, tops{k} * s_pad_{k}, top, tops{k}, many, acc)")
+
+
+def _tuple(parts: list[str]) -> str:
+    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
 
 def _operand(w: Writer, product: Product, k: int, o: int) -> None:
@@ -159,9 +155,10 @@ def _operand(w: Writer, product: Product, k: int, o: int) -> None:
     tiling, operand = w.tiling, product.operands[o]
     array, base, ld, kind = w.locate(w.plan.place[operand.id])
     count = w.count_of(operand.shape[0])
-    for i in range(tiling.rows):
-        row = w.row(kind, f"b0 + i0 + min(top + {i} * tops{k}, many - 1)")
+    rows = [w.row(kind, f"b0 + i0 + min(top + {i} * tops{k}, many - 1)") for i in range(tiling.rows)]
+    for i, row in enumerate(rows):
         w.put(f"at_x{i} = {base} + {row} * {ld}")
+    w.put(f"at_x = {_tuple([f'at_x{i}' for i in range(tiling.rows)])}")
     if not tiling.laned[k]:
         w.put(f"share = quotient({count} + 4 * s_split_{k} - 1, 4 * s_split_{k}) * 4")
         w.put(f"k, end = e * share, min((e + 1) * share, {count})")
@@ -187,19 +184,20 @@ def _lanes_terms(w: Writer, k: int, o: int, array: str, matrix: str, end: str) -
     inner = f"s_near_{k}" if matrix == "shm" and not w.tiling.resident[k] else f"inner{k}"
     for j in range(columns):
         w.put(f"at_w{j} = {_start(w, k, matrix)} + (group * {columns} + {j}) * {inner} + from_{k}_{o}")
+    w.put(f"at_w = {_tuple([f'at_w{j}' for j in range(columns)])}")
     w.block(f"while k + 4 <= {end}:")
-    _four(w, array, matrix, True, "1")
+    w.put(f"acc = lane_terms4(acc, {array}, at_x, k, {matrix}, at_w)")
     w.put(f"k += 4 * WARP * s_split_{k}")
     w.end()
 
 
 def _threads_terms(w: Writer, k: int, o: int, array: str, matrix: str, end: str) -> None:
     """A thread's terms up to `end`, but for less than four."""
-    w.put(f"at_w0 = {_start(w, k, matrix)} + from_{k}_{o} * s_pad_{k} + group * {w.tiling.columns}")
+    w.put(f"at_w = {_start(w, k, matrix)} + from_{k}_{o} * s_pad_{k} + group * {w.tiling.columns}")
     for many in (8, 4) if w.tiling.rows <= 4 else (4,):  # reads of a row have one address; registers hold so many
         w.block(f"while k + {many} <= {end}:")
         for first in range(0, many, 4):
-            _four(w, array, matrix, False, f"s_pad_{k}", first)
+            w.put(f"acc = terms4(acc, {array}, at_x, k + {first}, {matrix}, at_w, s_pad_{k})")
         w.put(f"k += {many}")
         w.end()
 
@@ -210,50 +208,12 @@ def _rest(w: Writer, k: int, array: str, count: str) -> None:
     if laned:
         w.put(f"k = {count} // 4 * 4 + lane")
     w.block(f"while e == 0 and k < {count}:" if laned else "while k < end:")
-    _one(w, array, matrix, laned, "1" if laned else f"s_pad_{k}")
+    if laned:
+        w.put(f"acc = lane_term(acc, {array}, at_x, k, {matrix}, at_w)")
+    else:
+        w.put(f"acc = term(acc, {array}, at_x, k, {matrix}, at_w, s_pad_{k})")
     w.put("k += WARP" if laned else "k += 1")
     w.end()
-
-
-def _four(w: Writer, array: str, matrix: str, laned: bool, pad: str, first: int = 0) -> None:
-    """Four terms of every sum, from the `first` on."""
-    high, wide = w.tiling.rows, w.tiling.columns
-    for i in range(high):
-        w.put(f"{', '.join(f'x{i}_{s}' for s in range(4))} = load4({array}, at_x{i} + k + {first})")
-    for j in range(wide if laned else 0):
-        w.put(f"{', '.join(f'y{s}_{j}' for s in range(4))} = load4({matrix}, at_w{j} + k)")
-    for s in range(4):
-        if not laned:
-            _row_of_weights(w, matrix, s, f"at_w0 + (k + {first + s}) * {pad}")
-        for i in range(high):
-            for j in range(wide):
-                w.put(f"acc_{i}_{j} = fma(x{i}_{s}, y{s}_{j}, acc_{i}_{j})")
-
-
-def _one(w: Writer, array: str, matrix: str, laned: bool, pad: str) -> None:
-    """One term of every sum."""
-    high, wide = w.tiling.rows, w.tiling.columns
-    for i in range(high):
-        w.put(f"x{i}_0 = load({array}, at_x{i} + k)")
-    if laned:
-        for j in range(wide):
-            w.put(f"y0_{j} = load({matrix}, at_w{j} + k)")
-    else:
-        _row_of_weights(w, matrix, 0, f"at_w0 + k * {pad}")
-    for i in range(high):
-        for j in range(wide):
-            w.put(f"acc_{i}_{j} = fma(x{i}_0, y0_{j}, acc_{i}_{j})")
-
-
-def _row_of_weights(w: Writer, matrix: str, s: int, at: str) -> None:
-    """Neighbouring columns of one inner index."""
-    wide = w.tiling.columns
-    for j in range(0, wide, 4):
-        if wide - j >= 4:
-            w.put(f"{', '.join(f'y{s}_{j + n}' for n in range(4))} = load4({matrix}, {at} + {j})")
-        else:
-            for n in range(j, wide):
-                w.put(f"y{s}_{n} = load({matrix}, {at} + {n})")
 
 
 def partial_sums(w: Writer, body, product: Product, slots: dict[int, str]) -> None:

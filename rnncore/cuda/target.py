@@ -19,7 +19,10 @@ from .linker import Report, linked
 from .loaded import Loaded
 from .simulator import Simulated
 
-__all__ = ["Properties", "compiled", "compiler", "load", "missing", "missing_to_compile", "properties", "simulated"]
+__all__ = [
+    "Properties", "compiled", "compiler", "load", "missing", "missing_to_compile", "properties", "simulated",
+    "translated",
+]  # fmt: skip
 
 _compiling = threading.RLock()
 _INSTALL = "pip install 'rnncore[cuda]'"
@@ -113,6 +116,11 @@ def compiled(text: str, capability: tuple[int, int]) -> Report:
     Report
         The code, and what it takes of a device.
     """
+    return linked(translated(text, capability), capability)
+
+
+def translated(text: str, capability: tuple[int, int]) -> bytes:
+    """A kernel's text as what is linked: for devices of that capability, and of those that came after it."""
     cuda = compiler()
     types = cuda.types
     with _compiling, _for_capability(capability):
@@ -120,7 +128,7 @@ def compiled(text: str, capability: tuple[int, int]) -> Report:
         numbers = getattr(types, dtype)[::1]
         signature = types.void(numbers, numbers, numbers, types.int64[::1], types.int32[::1], types.int64)
         code, _ = cuda.compile(function, signature, device=False, abi="numba", cc=capability, output="ltoir")
-    return linked(code, capability)
+    return code
 
 
 def _entry(text: str) -> tuple[Any, str]:

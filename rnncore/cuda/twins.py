@@ -18,13 +18,14 @@ import numpy as np
 
 from .fast_twins import FAST
 from .running import WARP, Lane, now
+from .sum_twins import lane_term, lane_terms4, load, set_own_sums, set_sums, store, term, terms4
 from .tile_twins import mma_bf16, mma_tf32, store2, store_bf16, store_tf32, words4
 
 __all__ = [
-    "WARP", "Entry", "anew", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "fma", "function",
-    "functions", "int32", "int64", "load", "load4", "mma_bf16", "mma_tf32", "portion", "quotient", "set_sums", "shared",
-    "store", "store2", "store_bf16", "store_tf32", "sync", "thread", "threads", "uniform", "warp_max", "warp_sum",
-    "words4",
+    "WARP", "Entry", "anew", "arrive_and_wait", "block", "blocks", "entry", "float32", "float64", "function",
+    "functions", "int32", "int64", "lane_term", "lane_terms4", "load", "mma_bf16", "mma_tf32", "portion", "quotient",
+    "set_own_sums", "set_sums", "shared", "store", "store2", "store_bf16", "store_tf32", "sync", "term", "terms4",
+    "thread", "threads", "uniform", "warp_max", "warp_sum", "words4",
 ]  # fmt: skip
 
 
@@ -100,20 +101,6 @@ def shared(dtype):
     return now.shared(dtype)
 
 
-def load(array, i):
-    """``array[i]``; an index from the end is an error, as it is one on a device."""
-    if i < 0:
-        raise IndexError(f"an index of {i}")
-    return array[i]
-
-
-def store(array, i, value) -> None:
-    """``array[i] = value``; an index from the end is an error, as it is one on a device."""
-    if i < 0:
-        raise IndexError(f"an index of {i}")
-    array[i] = value
-
-
 def anew(value):
     """`value`; a device's compiler does not know that it is, and keeps nothing that is made of it from step to step."""
     return value
@@ -139,13 +126,6 @@ def portion(k, n, parts):
     return k * whole + quotient(k * (n - whole * parts), parts)
 
 
-def load4(array, i):
-    """Four neighbours from ``array[i]``, for an index that is a multiple of four."""
-    if i % 4:
-        raise IndexError(f"four numbers cannot be read at once from index {i}")
-    return load(array, i), load(array, i + 1), load(array, i + 2), load(array, i + 3)
-
-
 def _butterfly(value, join):
     yield Lane(value)
     values, step = now.lanes, WARP // 2
@@ -163,25 +143,6 @@ def warp_sum(value):
 def warp_max(value):
     """The largest of the lanes of a warp, NaN if one is, in every lane; all lanes call it together."""
     return (yield from _butterfly(value, _maximum))
-
-
-def set_sums(lane, out, at, pitch, top, tops, many, wide, parts):
-    """Sums over a warp of what each lane has, as `rnncore.cuda.device.set_sums` says: some of them by each lane."""
-    yield Lane(parts)
-    for k in range(lane, len(parts), WARP):
-        row, column = divmod(k, wide)
-        if top + row * tops < many:
-            values = [lane[k] for lane in now.lanes]
-            while len(values) > 1:
-                values = [a + b for a, b in zip(values[::2], values[1::2])]
-            store(out, at + row * pitch + column, values[0])
-
-
-def fma(a, b, c):
-    """a b + c; of float32 numbers rounded as if once."""
-    if type(a) is np.float32:
-        return np.float32(float(a) * float(b) + float(c))
-    return a * b + c
 
 
 def _of_reals(function: Callable[[float], float], dtype: type) -> Callable[[Any], Any]:

@@ -312,14 +312,15 @@ def _listed(node: Node, kind: str, table: dict[str, Node]) -> str:
 FUNCTION = {"and": "and_", "or": "or_", "not": "not_", "abs": "abs_"}
 _OWN = re.compile(
     r"(at|c|l|u|own|number|vector|wide|inner|groups|tops|items|at_[a-z]+|(first|step)_[a-z]+)\d+"
-    r"|pack\d+|[xy]\d_\d|(p|s|o|first|from|held|partial|sum|acc|copy|at_z\d*)_.*|.*_shift"
+    r"|pack\d+|(p|s|o|first|from|held|partial|sum|acc|copy|at_z\d*)_.*|.*_shift"
 )
 _RESERVED = {
     "tape", "weights", "memory", "numbers", "counters", "chunk", "shm", "tid", "width", "slice_", "member", "t", "t0",
     "t1", "r0", "i", "i0", "b", "b0", "b1", "u", "q", "k", "e", "rows", "many", "active", "count", "position",
     "source_row", "lane", "item", "warp", "warps", "group", "top", "target", "WARP", "end", "at", "r", "share",
-    "coming", "earlier", "near", "load", "load4", "store", "sync", "add", "sub", "mul", "div", "neg", "exp", "log",
+    "coming", "earlier", "near", "load", "store", "acc", "at_x", "at_w", "term", "terms4", "lane_term", "lane_terms4",
+    "set_sums", "set_own_sums", "sync", "add", "sub", "mul", "div", "neg", "exp", "log",
     "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "abs_", "maximum", "minimum", "where", "lt",
-    "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "fma", "F", "lambda", "range", "min", "max", "draw", "more",
+    "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "F", "lambda", "range", "min", "max", "draw", "more",
     "portion", "quotient", "uniform", "turn", "turns", "blocks", "step",
 }  # fmt: skip

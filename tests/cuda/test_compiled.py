@@ -19,7 +19,7 @@ COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 def head(dtype):
     names = (*UNARY, *BINARY, *COMPARISONS, "where", "and_", "or_", "not_")
     return f"""
-from rnncore.cuda.device import arrive_and_wait, block, blocks, entry, float32, float64, fma, function, functions, int32
+from rnncore.cuda.device import arrive_and_wait, block, blocks, entry, float32, float64, function, functions, int32
 from rnncore.cuda.device import int64, load, shared, store, sync, thread, threads
 
 F = functions("{dtype}")
@@ -37,7 +37,7 @@ def every_op(dtype):
     lines = ["i = block() * threads() + thread()", "a, b = load(tape, i), load(memory, i)"]
     lines += [f"a = {name}(a)" for name in UNARY] + [f"a = {name}(a, b)" for name in BINARY]
     lines += [f"a = where(or_(and_({name}(a, b), {name}(b, a)), not_({name}(a, a))), a, b)" for name in COMPARISONS]
-    return kernel(dtype, "\n".join([*lines, "store(tape, i, fma(a, b, a))"]))
+    return kernel(dtype, "\n".join([*lines, "store(tape, i, add(a, b))"]))
 
 
 STEPS = """
@@ -152,16 +152,21 @@ def test_lanes_of_a_warp_exchange_numbers(dtype, many):
 
 
 def test_four_numbers_are_read_at_once():
-    body = "a, b, c, d = load4(tape, 4 * thread())\nstore(tape, 0, add(mul(a, b), mul(c, d)))"
-    more = "\nfrom rnncore.cuda.device import load4\n"
-    assert "ld.global.v4.f32" in target.compiled(kernel("float32", body, more), (9, 0)).ptx
-    assert target.compiled(kernel("float64", body, more), (9, 0)).ptx.count("ld.global.v2.f64") == 2
+    body = """
+acc = ((load(memory, 0), load(memory, 1)),)
+acc = lane_terms4(acc, tape, (thread(),), thread(), weights, (thread(), chunk))
+set_own_sums(tape, chunk, chunk, chunk, chunk, numbers[0], acc)
+"""
+    more = "\nfrom rnncore.cuda.device import lane_terms4, set_own_sums\n"
+    for dtype, text, many in (("float32", "ld.global.v4.f32", 3), ("float64", "ld.global.v2.f64", 6)):
+        ptx = target.compiled(kernel(dtype, body, more), (9, 0)).ptx
+        assert ptx.count(text) == many and ptx.count(f"fma.rn.f{dtype[5:]}") == 8
 
 
 @pytest.mark.parametrize("parts, many", [(1, 5), (4, 6), (16, 16), (32, 31)])
 def test_several_sums_over_a_warp_take_no_more_exchanges_than_there_are_sums(parts, many):
-    given = "".join(f"load(memory, thread() + {k}), " for k in range(parts))
-    body = f"set_sums(thread() % 32, tape, 0, 8, 0, 1, 8, {min(parts, 4)}, ({given}))"
+    given = "".join(f"(load(memory, thread() + {k}),), " for k in range(parts))
+    body = f"set_sums(thread() % 32, tape, 0, 8, 0, 1, 8, ({given}))"
     for dtype, words in (("float32", 1), ("float64", 2)):
         more = "\nfrom rnncore.cuda.device import set_sums\n"
         assert target.compiled(kernel(dtype, body, more), (8, 0)).ptx.count("shfl.sync.bfly") == many * words

@@ -17,7 +17,7 @@ def launched(
     body, dtype="float32", blocks=1, threads=MANY, tape=(), weights=(0,), numbers=(0,), shared_bytes=0, more=""
 ):
     """The tape after a launch."""
-    names = "WARP, arrive_and_wait, block, blocks, entry, float32, float64, fma, functions, load, load4, shared, store"
+    names = "WARP, arrive_and_wait, block, blocks, entry, float32, float64, functions, load, shared, store"
     lines = "".join(f"    {line}\n" for line in body.strip("\n").splitlines())
     text = (
         f"from rnncore.cuda.device import {names}\n"
@@ -98,9 +98,10 @@ def test_several_sums_over_a_warp_go_where_their_rows_and_columns_are(many):
     wide = min(many, 4)
     high = many // wide
     values = np.random.default_rng(many).standard_normal((MANY, many)).astype(np.float32)
-    parts = "".join(f"load(weights, thread() * {many} + {k}), " for k in range(many))
+    part = "load(weights, thread() * {many} + {k}), ".format
+    parts = "".join(f"({''.join(part(many=many, k=i * wide + j) for j in range(wide))}), " for i in range(high))
     rows = f"numbers[0], 2, numbers[0] + 2 * ({high} - numbers[1])"  # the first, the step, the end
-    body = f"set_sums(thread() % WARP, tape, thread() // WARP * 64, 6, {rows}, {wide}, ({parts}))"
+    body = f"set_sums(thread() % WARP, tape, thread() // WARP * 64, 6, {rows}, ({parts}))"
     more = "from rnncore.cuda.device import set_sums"
     for missing in {0, min(1, high - 1)}:
         untouched = np.full(MANY // WARP * 64, -9.0)
@@ -112,13 +113,43 @@ def test_several_sums_over_a_warp_go_where_their_rows_and_columns_are(many):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
-def test_four_numbers_at_once_and_products_rounded_once():
-    body = "a, b, c, d = load4(weights, 4 * thread())\nstore(tape, thread(), fma(a, b, fma(c, d, a)))"
-    values = np.random.default_rng(0).standard_normal(4 * MANY).astype(np.float32)
-    a, b, c, d = values.reshape(-1, 4).astype(np.float64).T
-    inner = (c * d + a).astype(np.float32)
-    want = (a * b + inner).astype(np.float32)
-    np.testing.assert_array_equal(launched(body, tape=np.zeros(MANY), weights=values), want)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("high, wide", [(1, 1), (1, 4), (2, 3), (4, 4), (2, 6)])
+@pytest.mark.parametrize("how", ["terms4", "term", "lane_terms4", "lane_term"])
+def test_terms_are_added_to_sums_of_rows_and_columns(how, high, wide, dtype):
+    """Of small whole numbers, and so of no rounding; the last row is not there."""
+    many, pad, k = 4 if "4" in how else 1, (wide + 3) // 4 * 4, 4
+    rng = np.random.default_rng(high * wide)
+    rows, weights = rng.integers(-9, 9, (high, 16)), rng.integers(-9, 9, (8, pad) if how[0] == "t" else (wide, 16))
+    tuple_of = "({},)".format
+    starts = tuple_of(", ".join(f"numbers[0] + {16 * i}" for i in range(high)))
+    ends = tuple_of(", ".join(f"numbers[0] + {16 * j}" for j in range(wide)))
+    where = f"numbers[0], {pad} * numbers[1]" if how[0] == "t" else ends
+    column = tuple_of(", ".join(["load(memory, 0)"] * wide))
+    body = f"""
+acc = {tuple_of(", ".join([column] * high))}
+acc = {how}(acc, tape, {starts}, {k} * numbers[1], weights, {where})
+set_own_sums(tape, 64 + 128 * thread(), 8 * numbers[1], numbers[0], 2 * numbers[1], {2 * high - 1} * numbers[1], acc)
+"""
+    tape = np.full(64 + 128 * MANY, 7.0)
+    tape[: rows.size] = rows.ravel()
+    more = f"from rnncore.cuda.device import {how}, set_own_sums"
+    got = launched(body, dtype, tape=tape, weights=weights.ravel(), numbers=[0, 1], more=more)[64:].reshape(MANY, 16, 8)
+    terms = weights[k : k + many] if how[0] == "t" else weights[:, k : k + many].T
+    want = np.full((16, 8), 7.0)
+    want[:high, :wide] = rows[:, k : k + many] @ terms[:, :wide]
+    np.testing.assert_array_equal(got, np.broadcast_to(want, got.shape))
+
+
+def test_a_product_and_its_sum_are_rounded_once():
+    a, b, c = np.random.default_rng(0).standard_normal((3, MANY)).astype(np.float32)
+    body = """
+acc = ((load(tape, thread()),),)
+acc = term(acc, weights, (thread(),), 0 * thread(), weights, threads() + thread(), thread())
+store(tape, thread(), acc[0][0])
+"""
+    got = launched(body, tape=c, weights=np.append(a, b), more="from rnncore.cuda.device import term")
+    np.testing.assert_array_equal(got, (a.astype(np.float64) * b + c).astype(np.float32))
 
 
 def test_much_shared_memory():

@@ -62,8 +62,8 @@ def test_a_text_to_be_read_has_the_author_s_names_and_lines():
 
 def test_weights_that_stay_near_are_brought_there_once_and_the_others_read_where_they_are():
     near, far = (kernel(rn.cells.lstm(4), "infer", 4, 4, resident).text for resident in (True, False))
-    assert "load4(shm, at_w0" in near and "load4(weights, at_w0" not in near
-    first, rest = far.index("load4(shm, at_w0"), far.index("load4(weights, at_w0")
+    assert "k + 0, shm, at_w" in near and "weights, at_w" not in near
+    first, rest = far.index("k + 0, shm, at_w"), far.index("k + 0, weights, at_w")
     assert first < rest and "near = min(s_near_0 - from_0_0, end)" in far
     for text in (near, far):
         before, loop = text.split("while t < t1")

@@ -86,7 +86,7 @@ def kernel(tape, weights, memory, numbers, counters, chunk):
 
 
 WARPS = """
-from rnncore.cuda.device import WARP, load4, warp_max, warp_sum
+from rnncore.cuda.device import WARP, lane_terms4, warp_max, warp_sum
 """
 
 
@@ -111,7 +111,8 @@ def test_a_missing_lane_and_four_numbers_from_elsewhere_are_errors():
     with pytest.raises(SimulationError, match=r"threads \[1, 2, 3\] for the rest of their warp"):
         Simulated(alone).launch(1, 4, 0, given, False)
     with pytest.raises(IndexError, match="four numbers .* index 2"):
-        Simulated(f"{HEAD}{WARPS}\n{ENTRY}\n    load4(tape, 2)\n").launch(1, 1, 0, given, False)
+        read = "lane_terms4(((float32(0),),), tape, (0,), 2, tape, (0,))"
+        Simulated(f"{HEAD}{WARPS}\n{ENTRY}\n    {read}\n").launch(1, 1, 0, given, False)
 
 
 def test_a_thread_that_has_ended_is_waited_for_no_more():
