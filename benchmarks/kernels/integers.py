@@ -12,6 +12,21 @@ def _divided(op, a, b):
     return np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))
 
 
+def _product(op, a, b):
+    """A product, or what of it is above the bits of a register."""
+    return _high(op[2], a, b) if op[1] == "hi" else a * b
+
+
+def _high(kind: str, a, b):
+    bits = int(kind[1:])
+
+    def one(x, y):
+        high = int(x) * int(y) >> bits if kind[0] == "s" else int(x) % (1 << bits) * (int(y) % (1 << bits)) >> bits
+        return high - (1 << 64 if high >> 63 > 0 else 0)  # as registers of 64 bits are kept: with a sign
+
+    return np.asarray(np.frompyfunc(one, 2, 1)(a, b), dtype=np.int64)
+
+
 def _converted(op, a):
     if op[1] == "u32" or op[2] == "u32":
         return a & 0xFFFFFFFF
@@ -35,7 +50,7 @@ _COMPARED = {
 OPS = {
     "mov": lambda op, a: a, "cvta": lambda op, a: a, "cvt": _converted,
     "add": lambda op, a, b: a + b, "sub": lambda op, a, b: a - b, "neg": lambda op, a: -a,
-    "mul": lambda op, a, b: a * b, "mad": lambda op, a, b, c: a * b + c, "abs": lambda op, a: np.abs(a),
+    "mul": _product, "mad": lambda op, a, b, c: _product(op, a, b) + c, "abs": lambda op, a: np.abs(a),
     "min": lambda op, a, b: np.minimum(a, b), "max": lambda op, a, b: np.maximum(a, b),
     "div": _divided, "rem": lambda op, a, b: a - b * _divided(op, a, b),
     "and": lambda op, a, b: a & b, "or": lambda op, a, b: a | b, "xor": lambda op, a, b: a ^ b,

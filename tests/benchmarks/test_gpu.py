@@ -16,6 +16,7 @@ from benchmarks import gpu, gpu_model, gpu_rows, gpu_table, on_device
 from benchmarks.common import named, table
 from benchmarks.devices import DEVICES, Work, floor, step_floor, work
 from benchmarks.kernels import running
+from benchmarks.kernels.integers import OPS
 from benchmarks.kernels.launches import launches
 from benchmarks.kernels.ptx import parsed
 from benchmarks.kernels.usage import Launched
@@ -26,6 +27,16 @@ SMALL = replace(
     H200, multiprocessors=10, clock=1e9, multiply_adds={"float32": 100.0, "tf32": 400.0}, shared_bytes=4000,
     memory_rate=1e9, l2_rate=1000, barrier=1e-6, sync=1e-8,
 )  # fmt: skip
+
+
+def test_sizes_are_divided_by_what_is_above_the_bits_of_a_product():
+    """As compilers divide by constants: 24 columns are 3 tiles of 8, of which there are (n + 23) // 24."""
+    n = np.array([0, 1, 23, 24, 4096, -5, 2**40 + 7])
+    third = OPS["mul"](("mul", "hi", "s64"), n, np.int64(0x5555555555555556))
+    np.testing.assert_array_equal(third, [int(x) * 0x5555555555555556 >> 64 for x in n])
+    assert OPS["mul"](("mul", "hi", "u32"), np.int64(0x80000000), np.int64(6)) == 3
+    assert OPS["mul"](("mul", "hi", "u64"), np.int64(-1), np.int64(3)) == 2
+    assert OPS["mad"](("mad", "hi", "s64"), np.int64(-1), np.int64(3), np.int64(5)) == 4
 
 
 def test_the_work_of_a_layer_is_that_of_its_equations():
