@@ -1,8 +1,6 @@
-"""The kernels of cells, compiled and linked for two generations of devices: of one type, and in registers."""
+"""Kernels in both kinds of layouts, of losses and of approximations, compiled and linked for two generations."""
 
 import pytest
-import stress
-import writers
 
 import rnncore as rn
 from rnncore import objective
@@ -38,24 +36,6 @@ def report(layer, which, dtype, tiling, capability):
 def test_kernels_keep_within_the_registers(layer, which, capability, tiling):
     found = report(layer, which, "float32", tiling, capability)
     assert found.spill_stores == found.spill_loads == found.stack_bytes == found.float64_instructions == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", stress.CELLS)
-def test_every_way_back_links_and_is_of_its_own_type_alone(name):
-    """The longest kernel of every cell, for one generation: all of them for both take minutes."""
-    layer = stress.CELLS[name](stress.UNITS.get(name, 5))
-    assert report(layer, "backward", "float32", TILINGS[1], CAPABILITIES[1]).float64_instructions == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scorer, which, capability", [
-    ("bahdanau", "forward", CAPABILITIES[0]), ("location-20", "backward", CAPABILITIES[1])
-])  # fmt: skip
-def test_decoders_link_and_are_of_their_own_type_alone(scorer, which, capability):
-    """What reads a source position by position; of all scorers for both generations it would take minutes."""
-    loops = writers.network(rn.cells.vanilla, writers.SCORERS[scorer], units=4).loops
-    assert report(loops[""][0], which, "float32", TILINGS[0], capability).float64_instructions == 0
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
