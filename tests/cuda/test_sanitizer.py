@@ -12,8 +12,8 @@ from rnncore.cuda import target
 
 ROOT = Path(__file__).parent.parent.parent
 # What launches no kernels: tests of the simulator, of the compiler, and of texts
-OTHERS = ("compiled", "compiled_kernels", "driver", "emit", "functions", "geometry", "sanitizer", "simulator", "tiles",
-          "twins", "watch")  # fmt: skip
+OTHERS = ("compiled", "compiled_kernels", "driver", "emit", "every_kernel", "functions", "geometry", "ptx_instructions",
+          "ptx_kernels", "ptx_threads", "sanitizer", "simulator", "tiles", "twins", "watch")  # fmt: skip
 SUITE = [path for path in sorted(Path(__file__).parent.glob("test_*.py")) if path.stem[5:] not in OTHERS]
 
 pytestmark = [
