@@ -92,8 +92,8 @@ class _Copy:
             net, net.graph, step, sizes, prefix, leaves)  # fmt: skip
         self.made: dict[int, Node] = {}
         for a, b, origin in step.equal:
-            if a in sizes and b in sizes:
-                unify(sizes[a], sizes[b], origin)
+            if b in sizes and (a in sizes or isinstance(a, int)):  # the first is a number where one is fixed
+                unify(self.size(a), sizes[b], origin)
 
     def __call__(self, node: Node) -> Node:
         if node.id not in self.made:

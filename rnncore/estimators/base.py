@@ -18,7 +18,7 @@ from ..train import LBFGS, Dataset, Trainer, predict
 from ..train.components import resolve
 from .sequences import as_sequences
 
-__all__ = ["SequenceEstimator"]
+__all__ = ["SequenceEstimator", "as_targets"]
 
 
 class SequenceEstimator(BaseEstimator):
@@ -110,3 +110,15 @@ class SequenceEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+def as_targets(y: Any) -> np.ndarray:
+    """`y` as an array; an `InputError` where a target is masked, NaN or infinite."""
+    if np.ma.is_masked(y):
+        raise InputError("y has masked elements, which have no value: leave those sequences out")
+    targets = np.asarray(y)
+    if targets.dtype.kind == "f" and targets.ndim:
+        wrong = ~np.isfinite(targets).reshape(len(targets), -1).all(axis=1)
+        if wrong.any():
+            raise InputError(f"y[{int(np.argmax(wrong))}] is NaN or infinite")
+    return targets

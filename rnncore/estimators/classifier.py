@@ -9,7 +9,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from ..errors import InputError
-from .base import SequenceEstimator
+from .base import SequenceEstimator, as_targets
 
 __all__ = ["RNNClassifier"]
 
@@ -91,11 +91,14 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
         InputError
             If a setting, a shape or a dtype is wrong, a number is NaN, or there is one class alone.
         """
-        labels = np.asarray(y)
+        labels = as_targets(y)
         if labels.ndim != 1:
             raise InputError(f"y must have one class a sequence, (N,), got shape {labels.shape}")
-        check_classification_targets(labels)
-        classes, target = np.unique(labels, return_inverse=True)
+        try:
+            check_classification_targets(labels)
+            classes, target = np.unique(labels, return_inverse=True)
+        except TypeError as error:
+            raise InputError(f"y must be integers, texts or booleans, all of one kind: {error}") from error
         if len(classes) < 2:
             raise InputError(f"y must have at least two classes, got {classes.tolist()}")
         self._train(X, target.astype(np.int64), len(classes))

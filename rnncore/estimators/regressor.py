@@ -8,7 +8,9 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from ..errors import InputError
-from .base import SequenceEstimator
+from ..lang.component import Bound
+from ..objective import check_outputs, value_and_gradient, width_of
+from .base import SequenceEstimator, as_targets
 
 __all__ = ["RNNRegressor"]
 
@@ -17,7 +19,9 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
     """A recurrent network that learns one value of a sequence, or several, as a regressor of scikit-learn.
 
     `X` and all settings are those of `RNNClassifier`, but the loss, which by default is the squared error. With
-    `standardize` it is measured on targets of mean 0 and deviation 1; those that are all 0 or 1 stay as they are.
+    `standardize` it is measured on targets of mean 0 and deviation 1, where it is a function of outputs less targets.
+    Where it is another one, as the binary cross-entropy, targets stay as they are, and what is predicted are the
+    network's outputs: there, logits.
 
     Attributes
     ----------
@@ -58,15 +62,12 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         InputError
             If a setting, a shape or a dtype is wrong, or a number is NaN.
         """
-        target = np.asarray(y)
+        target = as_targets(y)
         if target.dtype.kind not in "iufb" or target.ndim not in (1, 2) or not target.size:
             raise InputError(f"y must be numbers (N,) or (N, outputs), got {target.dtype} of shape {target.shape}")
         values = target.astype(np.float64).reshape(len(target), -1)
-        wrong = ~np.isfinite(values).all(axis=1)
-        if wrong.any():
-            raise InputError(f"y[{int(np.argmax(wrong))}] is NaN or infinite")
         mean, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
-        if self.standardize and not np.isin(values, (0, 1)).all():
+        if self.standardize and _is_of_difference(self._loss(), values.shape[1]):
             spread = values.std(axis=0)
             mean, scale = values.mean(axis=0), np.where(spread > 0, spread, 1.0)
         self._train(X, (values - mean) / scale, values.shape[1])
@@ -96,3 +97,13 @@ class RNNRegressor(RegressorMixin, SequenceEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _is_of_difference(loss: Bound, outputs: int) -> bool:
+    """Whether a loss stays the same where as much is added to outputs and targets."""
+    check_outputs(loss, outputs)
+    rng = np.random.default_rng(0)
+    o, target = rng.standard_normal((8, outputs)), rng.standard_normal((8, width_of(loss, outputs)))
+    with np.errstate(all="ignore"):
+        here, there = (value_and_gradient(loss, o + add, target + add, gradient=False)[0] for add in (0.0, 1.0))
+    return np.allclose(here, there)

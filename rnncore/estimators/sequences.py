@@ -50,7 +50,7 @@ def as_sequences(X: Any, features: int | None = None) -> Sequences:
 def _rows(X: Any) -> Sequence[Any]:
     if hasattr(X, "toarray"):
         raise InputError(f"X must be dense, got a sparse {type(X).__name__}: give X.toarray()")
-    array = np.asarray(X)
+    array = X if np.ma.isMaskedArray(X) else np.asarray(X)  # masks are looked at row by row
     if array.ndim == 1 and array.dtype == object:
         return list(array)
     if array.ndim not in (2, 3):

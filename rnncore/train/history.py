@@ -90,7 +90,8 @@ class History:
             if name in self.names:
                 ax.plot(self["epoch"], self[name], color=color, label=label)
         ax.set(xlabel="epoch", ylabel="loss")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        if ax.get_xscale() == "linear":  # the ticks of others are their own
+            ax.locator_params(axis="x", integer=True)
         shares = {"val_accuracy": ("accuracy", "C2"), "val_exact_match": ("exact match", "C3")}
         there = {name: how for name, how in shares.items() if name in self.names}
         if there:

@@ -17,7 +17,7 @@ from sklearn.utils import estimator_checks
 
 import rnncore as rn
 from rnncore.estimators import RNNClassifier, RNNRegressor
-from rnncore.lang import cell, tanh
+from rnncore.lang import cell, constant, exp, loss, sum, tanh
 
 
 @cell
@@ -90,8 +90,29 @@ def test_values_come_back_in_their_own_units():
     assert two.predict(X).shape == (60, 2) and np.allclose(two.target_mean_, [y.mean(), -y.mean()])
     raw = regressor(epochs=1, standardize=False).fit(X, y)
     assert raw.target_mean_ == 0 and not raw.mean_.any() and (raw.scale_ == 1).all()
-    flags = regressor(epochs=1).fit(X, (y > 1000).astype(int))
-    assert flags.target_mean_ == 0 and flags.target_scale_ == 1
+
+
+@loss
+def poisson(o, target):
+    """Of counts, by the logarithm of their rate."""
+    return sum(exp(o) - target * o)
+
+
+@pytest.mark.parametrize(("name", "moved"), [
+    ("mean_absolute", True), ("huber", True), ("binary_cross_entropy", False), (poisson, False),
+])  # fmt: skip
+def test_targets_stay_as_they_are_where_the_loss_is_not_of_a_difference(name, moved):
+    X = np.random.default_rng(0).standard_normal((12, 3, 2))
+    y = np.array([0, 0.5, 1] * 4)
+    model = regressor(loss=name, epochs=1, learning_rate=1e-9).fit(X, y)
+    assert (model.target_mean_ != 0) == (model.target_scale_ != 1) == moved
+    o, _ = model.network_(model.params_, list((X - model.mean_) / model.scale_))
+    assert np.allclose(model.predict(X), o[:, 0] * model.target_scale_ + model.target_mean_, atol=1e-6)
+    first, _ = model.network_.loss_and_grad(
+        model.params_, list((X - model.mean_) / model.scale_), (y[:, None] - model.target_mean_) / model.target_scale_,
+        loss=name,
+    )  # fmt: skip
+    assert np.isclose(model.history_[0]["loss"], first, rtol=1e-5)
 
 
 def test_a_grid_of_layers_and_rates_is_searched():
@@ -168,6 +189,11 @@ def test_what_scikit_learn_checks_of_its_own(estimator, check):
     getattr(estimator_checks, f"check_{check}")(estimator.__name__, model)
 
 
+@loss
+def poisson_of_two(o, target):
+    return sum(constant([1, 2]) * (exp(o) - target * o))
+
+
 class Anything:
     pass
 
@@ -185,6 +211,8 @@ class Anything:
     ([np.zeros((3, 2)), np.array([["a", 1]], object)] * 2, r"X\[1\] must be an array of numbers"),
     ([np.zeros((3, 2)), np.ma.masked_equal([[0, 1]], 0)] * 2, r"X\[1\] has masked elements"),
     ([np.zeros((3, 2)), np.array([[0, 1], [np.nan, 2]])] * 2, r"X\[1\] has NaN or infinity at step 1"),
+    (np.ma.masked_equal(np.ones((4, 3, 2)), 1), r"X\[0\] has masked elements"),
+    (np.ma.masked_equal(np.eye(4), 1), r"X\[0\] has masked elements"),
     (np.zeros((3, 2)), r"y must have one target for each of the 3 sequences of X, got 4"),
 ])  # fmt: skip
 def test_sequences_that_cannot_be(X, text):
@@ -196,6 +224,11 @@ def test_sequences_that_cannot_be(X, text):
     (classifier(), [0, 0, 0], r"at least two classes, got \[0\]"),
     (classifier(), [[0], [1], [0]], r"got shape \(3, 1\)"),
     (classifier(), [0.1, 0.2, 0.3], "Unknown label type: continuous"),
+    (classifier(), np.array(["a", None, "b"], object), "y must be integers, texts or booleans, all of one kind"),
+    (classifier(), [0.0, np.nan, 1.0], r"y\[1\] is NaN"),
+    (classifier(), np.ma.masked_equal([0, 1, 2], 1), "y has masked elements"),
+    (regressor(), np.ma.masked_equal([0, 1, 2], 1), "y has masked elements"),
+    (regressor(loss=poisson_of_two), [0, 1, 0], "poisson_of_two' are of 2 outputs, the network has 1"),
     (classifier(loss="mean_squared"), [0, 1, 0], "loss 'mean_squared' is for values, RNNClassifier learns classes"),
     (classifier(loss="hinge"), [0, 1, 0], "no loss is called 'hinge'"),
     (classifier(layer="gru"), [0, 1, 0], "a network is made of layers and topologies"),

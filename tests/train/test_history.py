@@ -57,6 +57,8 @@ def test_plot_on_axes_of_ones_own():
 
     mine = Figure().subplots()
     assert History(RECORDS).plot(mine) is mine and len(mine.get_lines()) == 3
+    mine.set_xscale("log")
+    assert History(RECORDS).plot(mine).get_xscale() == "log"
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.svg", "a.PDF", "a"])
