@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 
@@ -194,8 +195,10 @@ def held_out(count: int, fraction: float, seed: int, classes: np.ndarray | None 
     Raises
     ------
     InputError
-        If the part, or the rest, would be empty.
+        If `fraction` is no number, or the part, or the rest, would be empty.
     """
+    if not isinstance(fraction, Real) or not np.isfinite(fraction):
+        raise InputError(f"a fraction is a number between 0 and 1, got {fraction!r}")
     size = round(count * fraction)
     if not 0 < size < count:
         raise InputError(f"a fraction of {fraction} of {count} sequences leaves one part empty")

@@ -89,7 +89,8 @@ class Dataset:
 
     def _steps(self, target: Any, lengths: Any) -> Ragged:
         given = lengths if isinstance(target, np.ndarray) or not self.aligned else None
-        if isinstance(target, (list, tuple)) and any(np.ndim(entry) == 0 for entry in target):
+        entries = target if isinstance(target, (list, tuple)) else ()
+        if any(np.isscalar(entry) or getattr(entry, "ndim", 1) == 0 for entry in entries):
             raise InputError("target: expected one entry for each step of a sequence, got one number for all of them")
         part = Ragged.of(target, given, "target")
         if len(part) != len(self):

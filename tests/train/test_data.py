@@ -122,6 +122,12 @@ def test_split_leaves_no_part_empty(fraction):
         Dataset([np.ones((1, 1))] * 10).split(fraction)
 
 
+@pytest.mark.parametrize("fraction", ["a fifth", None, np.nan, np.inf])
+def test_a_fraction_is_a_number(fraction):
+    with pytest.raises(InputError, match="a fraction is a number between 0 and 1, got"):
+        Dataset([np.ones((1, 1))] * 10).split(fraction)
+
+
 @pytest.mark.parametrize("change", ["x", "target", "length", "order"])
 def test_checksum_sees_every_change(change):
     x, y = sequences(), np.arange(4)
@@ -161,6 +167,16 @@ def test_checksum_sees_every_change(change):
 def test_refusals(arguments, text):
     with pytest.raises(InputError, match=text):
         Dataset(*arguments)
+
+
+@pytest.mark.parametrize(("target", "text"), [
+    ([1, 2, 3, 4], "expected one entry for each step of a sequence, got one number for all of them"),
+    ([np.array(1.0), [1], [1], [1]], "got one number for all of them"),
+    ([[[1, 2], [3]], [1], [1], [1]], "not an array"),
+])  # fmt: skip
+def test_targets_of_steps_that_cannot_be(target, text):
+    with pytest.raises(InputError, match=f"target.*{text}"):
+        Dataset(sequences(), target, per_step=True)
 
 
 @loss
