@@ -19,7 +19,7 @@ from .lang.cell import Layer
 from .lang.graph import topological
 from .vectors import bridge_parameters
 
-__all__ = ["FORMAT", "Description"]
+__all__ = ["FORMAT", "Description", "reads_out"]
 
 MODES = ("many-to-many", "many-to-one", "one-to-many", "one-to-one")
 FEEDS = ("every", "first", "state")
@@ -221,12 +221,20 @@ class _Named:
         return repr(dict(self.items))
 
 
-def _check_readout(block: Block, outputs: int) -> None:
-    """One readout is enough: a block that feeds the output of its own back gives what the network would."""
+def reads_out(block: Block) -> Layer | Wired | None:
+    """The last block's layer, if it feeds a readout of its own back, which gives what the network's would."""
     last = last_loop(block)
-    if last is not None and any(p.role == "readout" for p in last.layer.step.params):
+    if last is None or all(p.role != "readout" for p in last.layer.step.params):
+        return None
+    return last.layer
+
+
+def _check_readout(block: Block, outputs: int) -> None:
+    """One readout is enough."""
+    own = reads_out(block)
+    if own is not None:
         raise InputError(
-            f"outputs={outputs} asks for a readout, but the last block has one of its own, {last.layer!r}: "
+            f"outputs={outputs} asks for a readout, but the last block has one of its own, {own!r}: "
             "its output is the network's, leave outputs out"
         )
 

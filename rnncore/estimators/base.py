@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -10,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from ..description import reads_out
 from ..errors import InputError
 from ..lang.component import Bound
 from ..network import Network
@@ -61,9 +63,7 @@ class SequenceEstimator(BaseEstimator):
             )
         count = len(sequences.features)
         mean, scale = sequences.moments() if self.standardize else (np.zeros(count), np.ones(count))
-        network = Network(
-            self._layer(), inputs=count, outputs=outputs, mode="many-to-one", initial_state=self.initial_state
-        )
+        network = self._network(count, outputs)
         trainer = self._trainer(network)
         data, held = Dataset(sequences.standardize(mean, scale).x, target, per_step=False), None
         if self.validation_fraction:
@@ -73,6 +73,16 @@ class SequenceEstimator(BaseEstimator):
         self.n_features_in_, self.mean_, self.scale_ = count, mean, scale
         self.network_, self.params_ = network, result.params
         self.history_, self.n_iter_ = result.history, len(result.history)
+
+    def _network(self, inputs: int, outputs: int) -> Network:
+        """With a readout, unless the last block feeds one of its own back."""
+        network = Network(self._layer(), inputs=inputs, mode="many-to-one", initial_state=self.initial_state)
+        if reads_out(network.block) is None:
+            return replace(network, outputs=outputs)
+        if network.features != outputs:
+            own = f"{network.layer!r} has {network.features} outputs of its own"
+            raise InputError(f"{own}, these targets need {outputs}")
+        return network
 
     def _layer(self) -> Any:
         if self.layer is not None:

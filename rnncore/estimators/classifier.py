@@ -24,7 +24,8 @@ class RNNClassifier(ClassifierMixin, SequenceEstimator):
     Parameters
     ----------
     layer : layer or topology, optional
-        What the network is made of; by default what ``rnncore train`` takes, a bidirectional GRU of 64 units.
+        What the network is made of; by default what ``rnncore train`` takes, a bidirectional GRU of 64 units. One that
+        feeds a readout of its own back, as `jordan`, must have an output for each class, or value.
     loss, optimizer, schedule : str or component, optional
         Names, or components with options, as `rnncore.train.Trainer` takes them; by default cross-entropy, Adam, and
         a learning rate that stays.

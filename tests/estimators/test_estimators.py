@@ -172,6 +172,16 @@ def test_without_settings_it_is_what_the_command_trains():
     assert model.network_ == rn.Network(usual, inputs=2, outputs=2, mode="many-to-one")
 
 
+def test_a_layer_may_have_a_readout_of_its_own():
+    X, y = ragged(8)
+    own_readout = rn.topologies.jordan(rn.cells.vanilla(3), outputs=2)
+    model = classifier(layer=own_readout, epochs=1).fit(X, y)
+    assert model.network_ == rn.Network(own_readout, inputs=2, mode="many-to-one")
+    assert model.predict_proba(X).shape == (8, 2)
+    with pytest.raises(rn.InputError, match="jordan.* has 2 outputs of its own, these targets need 3"):
+        model.fit(X, np.arange(8) % 3)
+
+
 def test_lbfgs_needs_no_other_setting():
     X, y = ragged()
     assert classifier(optimizer="lbfgs", epochs=2, dtype="float64").fit(X, y).score(X, y) > 0.8
@@ -232,6 +242,8 @@ def test_sequences_that_cannot_be(X, text):
     (classifier(loss="mean_squared"), [0, 1, 0], "loss 'mean_squared' is for values, RNNClassifier learns classes"),
     (classifier(loss="hinge"), [0, 1, 0], "no loss is called 'hinge'"),
     (classifier(layer="gru"), [0, 1, 0], "a network is made of layers and topologies"),
+    (classifier(layer=rn.topologies.encoder_decoder(rn.cells.gru(2), rn.cells.gru(2), outputs=2)), [0, 1, 0],
+     "mode='many-to-many', got mode='many-to-one'"),
     (classifier(epochs=0), [0, 1, 0], "epochs: expected"),
     (classifier(device="gpu"), [0, 1, 0], "device must be one of 'cpu', 'cuda', got 'gpu'"),
     (classifier(dtype="float16"), [0, 1, 0], "dtype: expected 'float32' or 'float64', got 'float16'"),
