@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..errors import InputError
 from ..network import Network
 from ..registry import current
 
@@ -29,6 +30,11 @@ class Speed(ABC):
     baseline : str
         The cell that others are held against; by default the one of ``rnncore train``.
     dtype : {"float32", "float64"}
+
+    Raises
+    ------
+    InputError
+        Where a subclass is defined, if its cells are no list or a shape is not of four numbers.
 
     Examples
     --------
@@ -57,8 +63,14 @@ class Speed(ABC):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if isinstance(cls.cells, (list, tuple)):
-            cls.params = (list(cls.cells), list(cls.shapes))
+        if isinstance(cls.cells, property):
+            return  # asv leaves out what is abstract
+        if not isinstance(cls.cells, (list, tuple)):
+            raise InputError(f"{cls.__name__}.cells: expected a list of names, got {cls.cells!r}")
+        for shape in cls.shapes:
+            if np.shape(shape) != (4,):
+                raise InputError(f"{cls.__name__}.shapes: expected (batch, time, inputs, units), got {shape!r}")
+        cls.params = (list(cls.cells), list(cls.shapes))
 
     def layer(self, cell: str, units: int) -> Any:
         """What is timed of a cell; a subclass may choose options, or put it into a topology."""

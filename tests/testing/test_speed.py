@@ -28,6 +28,16 @@ def test_a_subclass_has_the_parameters_of_asv():
     assert inspect.isabstract(Speed) and not inspect.isabstract(Two)  # asv leaves abstract classes out
 
 
+@pytest.mark.parametrize(("given", "text"), [
+    ({"cells": "gru"}, r"Wrong.cells: expected a list of names, got 'gru'"),
+    ({"cells": ["gru"], "shapes": [(2, 3, 4)]}, r"Wrong.shapes: expected \(batch, .* units\), got \(2, 3, 4\)"),
+    ({"cells": ["gru"], "shapes": SMALL}, r"Wrong.shapes: expected .*, got 2"),
+])  # fmt: skip
+def test_what_asv_would_pass_over_is_told(given, text):
+    with pytest.raises(rn.InputError, match=text):
+        type("Wrong", (Speed,), given)
+
+
 def test_everything_runs_and_the_ratio_is_to_the_baseline(monkeypatch):
     one = Two()
     one.setup("vanilla", SMALL)
