@@ -64,7 +64,7 @@ class Stream:
         self.ptr = handle if handle is not None else 0 if null else 4096 + self.number
         self.device_id = -1 if null or ptds else 0
         self.clock: Clock = {}
-        self.capturing = False
+        self.blocking, self.capturing = not non_blocking, False
         self._known[self.ptr] = self
 
     @classmethod
@@ -99,6 +99,8 @@ class Stream:
         self.capturing = False
 
     def is_capturing(self) -> bool:
+        if not self.ptr and any(other.capturing and other.blocking for other in list(self._known.values())):
+            raise RuntimeError("cudaErrorStreamCaptureImplicit: the legacy stream would depend on one that is captured")
         return self.capturing
 
     def tick(self) -> int:

@@ -220,6 +220,31 @@ def test_calls_that_would_be_captured_in_a_graph_are_one_clear_error():
     testing.same_bits("afterwards", run(x), (y, run(x)[1]))
 
 
+def test_a_capture_that_the_legacy_stream_would_join_is_the_same_error():
+    params, stream = net.init(device="cuda"), space.xp.cuda.Stream()
+    with space.xp.cuda.Stream.null:
+        stream.begin_capture()
+        try:
+            with pytest.raises(InputError, match="'cuda' is not available: .* captured in a CUDA graph"):
+                net(params, np.ones((2, 3, 2), "float32"))
+        finally:
+            stream.end_capture()
+        net(params, np.ones((2, 3, 2), "float32"))
+
+
+@pytest.mark.skipif(not target.simulated, reason="CuPy's streams take no other methods")
+def test_what_else_a_device_says_is_not_taken_for_a_capture(monkeypatch):
+    params, said = net.init(device="cuda"), "cudaErrorIllegalAddress: an illegal memory access was encountered"
+
+    def refuse(self):
+        raise RuntimeError(said)
+
+    with space.xp.cuda.Stream() as stream:
+        monkeypatch.setattr(type(stream), "is_capturing", refuse)
+        with pytest.raises(RuntimeError, match=said):
+            net(params, np.ones((2, 3, 2), "float32"))
+
+
 def test_more_than_a_kernel_counts_is_an_error(monkeypatch):
     monkeypatch.setattr("rnncore.cuda.launch._MOST", 4)
     with pytest.raises(InputError, match="a kernel counts up to 4 on a GPU, this call needs [0-9]+: give fewer"):
