@@ -53,9 +53,14 @@ def constant(array) -> Node:
     Parameters
     ----------
     array : array_like, (n,) or (n, m)
-        Finite numbers. Its size is then fixed.
+        Finite real numbers. Its size is then fixed.
     """
-    value = np.asarray(array, dtype=np.float64)
+    given = np.asarray(array)
+    if given.dtype.kind == "c":
+        raise fail("constant() takes real numbers, got complex ones: write real and imaginary parts as two arrays")
+    if isinstance(array, np.ndarray) and np.ma.is_masked(array):
+        raise fail("constant() takes numbers, got masked elements, which have none: fill them")
+    value = given.astype(np.float64)
     if value.ndim not in (1, 2):
         raise fail(f"constant() takes a vector or a matrix, got an array of {value.ndim} axes")
     if not np.isfinite(value).all():

@@ -229,6 +229,18 @@ def a_reduction_of_numpy(w, x, h):
     return h * np.mean(h)  # <- np.mean cannot take a symbol: use the functions of rnncore.lang
 
 
+def a_complex_constant(w, x, h):
+    return tanh(w.n(x, h)) + constant(np.full((4, 4), 1j)) @ h  # <- constant() takes real numbers, got complex ones
+
+
+def a_masked_constant(w, x, h):
+    return h * constant(np.ma.masked_equal([1, 2, 3, 4], 2))  # <- constant() takes numbers, got masked elements
+
+
+def a_constant_of_a_symbol(w, x, h):
+    return h * constant(h)  # <- a symbol is not an array
+
+
 def a_product_of_numpy(w, x, h):
     return h * np.dot(x, h)  # <- np.dot cannot take a symbol
 
