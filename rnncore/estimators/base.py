@@ -123,10 +123,13 @@ class SequenceEstimator(BaseEstimator):
 
 
 def as_targets(y: Any) -> np.ndarray:
-    """`y` as an array; an `InputError` where a target is masked, NaN or infinite."""
+    """`y` as an array; an `InputError` if it makes none, or where a target is masked, NaN or infinite."""
     if np.ma.is_masked(y):
         raise InputError("y has masked elements, which have no value: leave those sequences out")
-    targets = np.asarray(y)
+    try:
+        targets = np.asarray(y)
+    except ValueError as error:
+        raise InputError(f"y must have one target a sequence, all of one shape: {error}") from error
     if targets.dtype.kind == "f" and targets.ndim:
         wrong = ~np.isfinite(targets).reshape(len(targets), -1).all(axis=1)
         if wrong.any():

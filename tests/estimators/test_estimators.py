@@ -237,6 +237,8 @@ def test_sequences_that_cannot_be(X, text):
     (classifier(), np.array(["a", None, "b"], object), "y must be integers, texts or booleans, all of one kind"),
     (classifier(), [0.0, np.nan, 1.0], r"y\[1\] is NaN"),
     (classifier(), np.ma.masked_equal([0, 1, 2], 1), "y has masked elements"),
+    (regressor(), [[1], [1, 2], [3]], "y must have one target a sequence, all of one shape"),
+    (classifier(), [b"a", b"b", b"a"], "y must be integers, texts or booleans, .* as bytes"),
     (regressor(), np.ma.masked_equal([0, 1, 2], 1), "y has masked elements"),
     (regressor(loss=poisson_of_two), [0, 1, 0], "poisson_of_two' are of 2 outputs, the network has 1"),
     (classifier(loss="mean_squared"), [0, 1, 0], "loss 'mean_squared' is for values, RNNClassifier learns classes"),
