@@ -1,7 +1,8 @@
 """Every kernel of every component, compiled and linked for two generations of devices.
 
 Of cells, topologies and scorers put together here are those whose equations differ; of all that the tests of this
-folder put together, each test compiles what it launches where ``RNNCORE_EVERY_KERNEL`` is set (three quarters of an hour of one core).
+folder put together, each test compiles what it launches where ``RNNCORE_EVERY_KERNEL`` is set: three quarters of an
+hour of one core.
 """
 
 import importlib.util
