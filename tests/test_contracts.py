@@ -87,7 +87,7 @@ def test_an_unknown_start_is_told_at_its_line():
     assert caught.value.filename == __file__
 
 
-def test_nested_options_come_back_from_json():
+def test_nested_options_come_back_from_json(own_registry):
     @cell
     def nested(w, x, h, *, t=((1, 2), 3)):
         return tanh(w.i(x, h)) * t[0][1]
