@@ -16,6 +16,7 @@ TESTS = Path(__file__).parents[1]
 if str(TESTS.parent) not in sys.path:
     sys.path.insert(0, str(TESTS.parent))  # benchmarks, which parse PTX
 for name, path in {
+    "laws": TESTS / "conformance" / "test_laws.py",
     "writers": TESTS / "conformance" / "writers.py",
     "ptx": TESTS / "ptx" / "__init__.py",
     "generations": TESTS / "cuda" / "generations.py",

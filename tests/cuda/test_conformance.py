@@ -1,11 +1,11 @@
 """Every cell, topology and scorer on the device: held to the laws, and to what the CPU computes."""
 
-import importlib.util
 import inspect
-from pathlib import Path
 
+import laws as on_cpu
 import pytest
 import stress
+import writers
 
 import rnncore as rn
 from rnncore import testing
@@ -14,16 +14,6 @@ from rnncore.testing.laws import BOUNDS
 
 pytestmark = pytest.mark.skipif(target.missing() is not None, reason="needs a GPU or the simulator")
 
-
-def _module(name):
-    path = Path(__file__).parent.parent / "conformance" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"conformance_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-on_cpu, decoders = _module("test_laws"), _module("writers")
 LAWS = [check for check in testing.CHECKS if "device" in inspect.signature(check).parameters]
 laws = pytest.mark.parametrize("check", LAWS, ids=lambda c: c.__name__)
 TINY = {"batch": 3, "time": 3, "device": "cuda"}
@@ -82,15 +72,15 @@ def agree(problem):
         testing.close(f"gradient of {path}", got_grads[path], grads[path], back)
 
 
-@pytest.mark.parametrize("scorer", decoders.SCORERS)
-@pytest.mark.parametrize("cell", [*decoders.CELLS, *decoders.VARIANTS])
+@pytest.mark.parametrize("scorer", writers.SCORERS)
+@pytest.mark.parametrize("cell", [*writers.CELLS, *writers.VARIANTS])
 def test_every_cell_as_a_decoder_with_every_scorer(cell, scorer):
-    make = {**decoders.CELLS, **decoders.VARIANTS}[cell]
-    net = decoders.network(make, decoders.SCORERS[scorer], units=4)
-    agree(decoders.Problem(net, batch=3, source=3, steps=3))
+    make = {**writers.CELLS, **writers.VARIANTS}[cell]
+    net = writers.network(make, writers.SCORERS[scorer], units=4)
+    agree(writers.Problem(net, batch=3, source=3, steps=3))
 
 
 @pytest.mark.parametrize("attend", ["before", "after"])
 def test_a_decoder_where_it_asks(attend):
-    net = decoders.network(rn.cells.gru, rn.scorers.bahdanau(), attend, units=4)
-    agree(decoders.Problem(net, batch=3, source=3, steps=3))
+    net = writers.network(rn.cells.gru, rn.scorers.bahdanau(), attend, units=4)
+    agree(writers.Problem(net, batch=3, source=3, steps=3))
